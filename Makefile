@@ -1,0 +1,36 @@
+# `make help` lists what there is. Everything works on a bare Debian with a Rust toolchain, make, a C compiler and network.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo test services services-stop lint docs ci
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+# PostgreSQL first: when it has to be installed and cannot be, that is said before the long build, not after it.
+run: ## build, find or install PostgreSQL, and run everything in one process (Ctrl-C stops it, the data stays)
+	@bin=$$(scripts/postgres) && \
+	cargo build --profile quick -p runnel -p projector && \
+	RUNNEL_POSTGRES_BIN=$$bin exec target/quick/runnel up
+
+demo: ## against a running `make run`: register a few hundred users and read them back
+	@cargo build --profile quick -p runnel --quiet && target/quick/runnel demo
+
+test: ## every test; starts the servers it needs and stops what it started
+	@scripts/test
+
+services: ## start a PostgreSQL for tests and write .runnel/test.env, so that `cargo test` works by hand
+	@scripts/services start
+
+services-stop: ## stop it and remove its data
+	@scripts/services stop
+
+lint: ## format check and clippy, as CI does
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+docs: ## the API documentation, warnings refused
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+ci: ## the whole of continuous integration
+	.ci/run
