@@ -1,0 +1,83 @@
+//! What a projection is to the engine. A view is deterministic: no clock, no randomness and no network in
+//! [`Projection::apply`]; rebuilt equals live, row for row.
+
+use async_trait::async_trait;
+use events::{DecodeError, Partition, RecordedEvent, TenantId};
+use sqlx::PgConnection;
+
+/// Where a batch is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The generation whose tables are written.
+    pub generation: i32,
+    /// The partition that all events of the batch, and all rows that they touch, belong to.
+    pub partition: Partition,
+}
+
+/// What a batch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// How many rows were written.
+    pub rows: u64,
+    /// The cache keys of what changed; readers forget them.
+    pub touched: Vec<Touched>,
+}
+
+/// One thing that changed: tenant and the id under which readers cache it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Touched {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The id, such as the user's.
+    pub id: String,
+}
+
+/// Why a batch was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// One event cannot be read: its routing key is parked.
+    #[error("the event at position {position} cannot be read")]
+    Decode {
+        /// The event's position.
+        position: i64,
+        /// Why.
+        #[source]
+        source: DecodeError,
+    },
+    /// One event contradicts the rows: its routing key is parked.
+    #[error("the event at position {position} cannot be folded: {reason}")]
+    Fold {
+        /// The event's position.
+        position: i64,
+        /// Why, without any value of the event.
+        reason: &'static str,
+    },
+    /// The database refused or failed; the engine tells poison (SQLSTATE 22, 23, 54) from trouble that passes.
+    #[error("the database did not take the batch")]
+    Database(#[from] sqlx::Error),
+}
+
+/// A projection: its name is its file, its table, its metric label and its CLI argument.
+#[async_trait]
+pub trait Projection: Send + Sync + 'static {
+    /// The name; permanent.
+    fn name(&self) -> &'static str;
+
+    /// The revision of the fold; a changed fold is a new revision.
+    fn revision(&self) -> i32;
+
+    /// At most how many rows the event writes, so that the engine can cut its batches.
+    fn effects_max(&self, event: &RecordedEvent) -> usize;
+
+    /// Folds the batch in memory and writes each row once, in the caller's transaction and only in `target`'s tables.
+    /// Events come in position order and without duplicates; those of parked keys are left out by the engine.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the engine rolls the transaction back.
+    async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        target: Target,
+        batch: &[RecordedEvent],
+    ) -> Result<Effects, ApplyError>;
+}
