@@ -1,1 +1,8 @@
-//! testkit
+//! What the tests of every crate share: a database of their own, and the one way to wait.
+
+pub mod database;
+mod eventually;
+pub mod servers;
+
+pub use database::TestDatabase;
+pub use eventually::eventually;
