@@ -1,0 +1,272 @@
+//! `user_view`: one row a user, folded from the events of its own stream. Reads stand in [`reads`], what is served of a row
+//! and to whom in [`fields`].
+
+pub mod fields;
+pub mod reads;
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use chrono::{DateTime, SubsecRound, Utc};
+use events::stream::USER;
+use events::user::{UserProfileUpdated, UserRegistered};
+use events::user_fields::EmailKey;
+use events::{Patch, Personal, RecordedEvent, TenantId, UserEvent};
+use sqlx::PgConnection;
+use unicode_normalization::UnicodeNormalization;
+use uuid::Uuid;
+
+use crate::projection::{ApplyError, Effects, Projection, Target, Touched};
+
+/// The view's name: file, table, metric label and CLI argument.
+pub const NAME: &str = "user_view";
+
+/// The revision of the fold below: it changes with it, and a test compares.
+pub const REVISION: i32 = 1;
+
+/// What a deactivated user is shown as.
+pub const DEACTIVATED_NAME: &str = "Deactivated user";
+
+/// A row: what the events of one user come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserRow {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub id: Uuid,
+    /// The version of the user's stream that the row shows.
+    pub version: i64,
+    /// Active or deactivated.
+    pub status: UserStatus,
+    /// The address, as the user wrote it; none when it was erased.
+    pub email: Option<String>,
+    /// What the address is found by.
+    pub email_key: Option<EmailKey>,
+    /// The name, as the user wrote it; none when it was erased.
+    pub name: Option<String>,
+    /// The region.
+    pub region: String,
+    /// A few words.
+    pub bio: Option<String>,
+    /// The name to show: trimmed, NFC.
+    pub display_name: Option<String>,
+    /// An https URL.
+    pub avatar_url: Option<String>,
+    /// When the user registered.
+    pub created_at: DateTime<Utc>,
+    /// The latest recorded activity; it begins as `created_at` and never goes back.
+    pub last_active: DateTime<Utc>,
+}
+
+/// The life of a user, a small integer in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub enum UserStatus {
+    /// Does everything.
+    Active = 1,
+    /// Can only be reactivated.
+    Deactivated = 2,
+}
+
+impl UserStatus {
+    /// The word that is served.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Deactivated => "deactivated",
+        }
+    }
+}
+
+impl TryFrom<i16> for UserStatus {
+    type Error = UnknownStatus;
+
+    fn try_from(number: i16) -> Result<Self, UnknownStatus> {
+        match number {
+            1 => Ok(Self::Active),
+            2 => Ok(Self::Deactivated),
+            other => Err(UnknownStatus(other)),
+        }
+    }
+}
+
+/// A number in the column `status` that this binary does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status {0} is not known to this binary")]
+pub struct UnknownStatus(i16);
+
+impl UserRow {
+    /// The row after one more event: the fold, pure.
+    ///
+    /// # Errors
+    /// Why the event contradicts the row, without any of its values.
+    pub fn fold(
+        before: Option<Self>,
+        recorded: &RecordedEvent,
+        event: UserEvent,
+    ) -> Result<Self, &'static str> {
+        let mut row = match (before, event) {
+            (None, UserEvent::UserRegistered(event)) => Self::registered(recorded, event)?,
+            (None, _) => return Err("the user was never registered"),
+            (Some(_), UserEvent::UserRegistered(_)) => {
+                return Err("the user is registered already");
+            }
+            (Some(mut row), event) => {
+                row.change(event);
+                row
+            }
+        };
+        if recorded.sequence != row.version + 1 {
+            return Err("the event does not follow the row's version");
+        }
+        row.version = recorded.sequence;
+        row.display_name = match row.status {
+            UserStatus::Active => row.name.as_deref().map(shown),
+            UserStatus::Deactivated => Some(DEACTIVATED_NAME.to_owned()),
+        };
+        Ok(row)
+    }
+
+    fn registered(recorded: &RecordedEvent, event: UserRegistered) -> Result<Self, &'static str> {
+        let id = user_id(recorded).ok_or("the user's id is not a UUID")?;
+        let created_at = event.registered_at.trunc_subsecs(6);
+        Ok(Self {
+            tenant: recorded.tenant.clone(),
+            id,
+            version: 0,
+            status: UserStatus::Active,
+            email_key: kept_key(&event.email, event.email_key),
+            email: plain(event.email),
+            name: plain(event.name),
+            region: event.region,
+            bio: event.bio.and_then(plain),
+            display_name: None,
+            avatar_url: event.avatar_url.and_then(plain),
+            created_at,
+            last_active: created_at,
+        })
+    }
+
+    fn change(&mut self, event: UserEvent) {
+        match event {
+            UserEvent::UserRegistered(_) => {}
+            UserEvent::UserProfileUpdated(event) => self.update(event),
+            UserEvent::UserEmailChanged(event) => {
+                self.email_key = kept_key(&event.email, event.email_key);
+                self.email = plain(event.email);
+            }
+            UserEvent::UserDeactivated(_) => self.status = UserStatus::Deactivated,
+            UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserActivityRecorded(event) => {
+                self.last_active = self.last_active.max(event.active_at.trunc_subsecs(6));
+            }
+        }
+    }
+
+    fn update(&mut self, event: UserProfileUpdated) {
+        if let Some(name) = event.name {
+            self.name = plain(name);
+        }
+        if let Some(region) = event.region {
+            self.region = region;
+        }
+        patch(&mut self.bio, event.bio);
+        patch(&mut self.avatar_url, event.avatar_url);
+    }
+}
+
+fn patch(field: &mut Option<String>, patch: Patch<Personal<String>>) {
+    match patch {
+        Patch::Keep => {}
+        Patch::Clear => *field = None,
+        Patch::Set(value) => *field = plain(value),
+    }
+}
+
+fn plain(value: Personal<String>) -> Option<String> {
+    match value {
+        Personal::Plain(value) => Some(value),
+        Personal::Erased => None,
+    }
+}
+
+/// An erased address must not be found by its hash either.
+fn kept_key(email: &Personal<String>, key: EmailKey) -> Option<EmailKey> {
+    email.reveal().map(|_| key)
+}
+
+fn shown(name: &str) -> String {
+    name.trim().nfc().collect()
+}
+
+fn user_id(recorded: &RecordedEvent) -> Option<Uuid> {
+    Uuid::try_parse(&recorded.aggregate_id).ok()
+}
+
+/// The projection.
+#[derive(Clone, Copy, Debug)]
+pub struct UserView;
+
+#[async_trait]
+impl Projection for UserView {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn revision(&self) -> i32 {
+        REVISION
+    }
+
+    fn effects_max(&self, event: &RecordedEvent) -> usize {
+        usize::from(event.aggregate_type == USER)
+    }
+
+    async fn apply(
+        &self,
+        connection: &mut PgConnection,
+        target: Target,
+        batch: &[RecordedEvent],
+    ) -> Result<Effects, ApplyError> {
+        let mine: Vec<_> = batch
+            .iter()
+            .filter(|one| one.aggregate_type == USER)
+            .collect();
+        let known = mine
+            .iter()
+            .filter(|recorded| recorded.sequence > 1)
+            .filter_map(|recorded| Some((recorded.tenant.clone(), user_id(recorded)?)))
+            .collect();
+        let mut table = rows::load(connection, target.generation, known).await?;
+        let mut changed = BTreeSet::new();
+        for recorded in mine {
+            let row = fold_one(&mut table, recorded)?;
+            changed.insert((row.tenant.clone(), row.id));
+            table.insert((row.tenant.clone(), row.id), row);
+        }
+        let written: Vec<&UserRow> = changed.iter().filter_map(|key| table.get(key)).collect();
+        rows::upsert(connection, target, &written).await?;
+        let touched = written.iter().map(|row| Touched {
+            tenant: row.tenant.clone(),
+            id: row.id.to_string(),
+        });
+        Ok(Effects {
+            rows: written.len() as u64,
+            touched: touched.collect(),
+        })
+    }
+}
+
+type Table = BTreeMap<(TenantId, Uuid), UserRow>;
+
+fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
+    let position = recorded.address.position;
+    let poison = |reason| ApplyError::Fold { position, reason };
+    let payload = recorded.payload.get();
+    let event = events::decode(&recorded.event_type, recorded.event_version, payload)
+        .map_err(|source| ApplyError::Decode { position, source })?;
+    let id = user_id(recorded).ok_or_else(|| poison("the user's id is not a UUID"))?;
+    let before = table.remove(&(recorded.tenant.clone(), id));
+    UserRow::fold(before, recorded, event).map_err(poison)
+}

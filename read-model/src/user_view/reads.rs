@@ -1,0 +1,1 @@
+//! The reads of the view, through `read_model.user_view`, which stands for the active generation.
