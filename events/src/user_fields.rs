@@ -1,5 +1,5 @@
-//! The value objects of a user: parsed once at the edge, and never wrong afterwards. Events hold plain texts, because a rule
-//! that is tightened later must not make what is stored unreadable.
+//! The value objects of a user: parsed once at the edge, and never wrong afterwards. Events hold
+//! plain texts, because a rule that is tightened later must not make what is stored unreadable.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
 use url::Url;
+
+use crate::scope::TenantId;
 
 /// Why a text is not the value: what is allowed, in words for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +142,8 @@ fn check_avatar_url(text: &str) -> Result<(), Invalid> {
     if valid { Ok(()) } else { Err(RULE) }
 }
 
-/// What an e-mail address is unique by in its tenant: a keyed hash, so that neither aggregates nor claims hold the address.
+/// What an e-mail address is unique by in its tenant: a keyed hash, so that neither aggregates nor
+/// claims hold the address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct EmailKey {
     /// HMAC-SHA-256 of tenant and normalised address, lower-case hex.
@@ -149,6 +152,20 @@ pub struct EmailKey {
     pub hash: [u8; 32],
     /// Which key made the hash.
     pub key_version: i16,
+}
+
+impl EmailKey {
+    /// The label under which the secret yields the key of today's hashes. Command and query side derive the same key.
+    pub const LABEL: &str = "email key 1";
+    /// Which key that is.
+    pub const VERSION: i16 = 1;
+
+    /// The parts that are hashed: `HMAC-SHA-256(key, [tenant, normalised address])`, each part preceded by its length.
+    #[must_use]
+    pub fn parts(tenant: &TenantId, email: &Email) -> [Vec<u8>; 2] {
+        let address = email.normalised().into_bytes();
+        [tenant.as_str().as_bytes().to_vec(), address]
+    }
 }
 
 #[cfg(test)]
