@@ -1,4 +1,5 @@
-//! The user aggregate. Its state holds no plain text of a personal field: the address is known by its key alone.
+//! The user aggregate. Its state holds no plain text of a personal field: the address is known by
+//! its key alone.
 
 mod change_email;
 mod deactivate;

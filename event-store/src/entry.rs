@@ -1,7 +1,7 @@
 //! What a command hands to the append, and the verdict that it gets back.
 //!
-//! All streams of an entry are in one partition. An entry is taken wholly or leaves nothing; a refused one cannot fail
-//! its neighbours in the batch.
+//! All streams of an entry are in one partition. An entry is taken wholly or leaves nothing; a
+//! refused one cannot fail its neighbours in the batch.
 
 use events::{Address, NewEvent, Partition, Scope, StreamId};
 
@@ -28,7 +28,8 @@ pub struct Condition {
 pub struct Write {
     /// The stream.
     pub stream: StreamId,
-    /// The version that it must still have; 0 creates it, and finding it there is [`Verdict::IdTaken`].
+    /// The version that it must still have; 0 creates it, and finding it there is
+    /// [`Verdict::IdTaken`].
     pub expected: i64,
     /// The events, at least one.
     pub events: Vec<NewEvent>,
@@ -47,7 +48,8 @@ pub struct Claim {
     pub owner: String,
 }
 
-/// Which answer a repeated request gets again: scope (tenant and principal), route and the client's key.
+/// Which answer a repeated request gets again: scope (tenant and principal), route and the client's
+/// key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutcomeKey {
     /// Who asked.
@@ -110,12 +112,13 @@ pub struct Entry {
     pub mark: ReadMark,
     /// Streams that it read and does not write.
     pub conditions: Vec<Condition>,
-    /// Streams that it writes; the first one is the answer's. Empty for a no-op or a refusal: then the first condition's
-    /// stream is the answer's.
+    /// Streams that it writes; the first one is the answer's. Empty for a no-op or a refusal: then
+    /// the first condition's stream is the answer's.
     pub writes: Vec<Write>,
     /// Claims to take.
     pub take: Vec<Claim>,
-    /// Claims to give back; one that its owner does not hold is a bug of the caller and changes nothing.
+    /// Claims to give back; one that its owner does not hold is a bug of the caller and changes
+    /// nothing.
     pub release: Vec<Claim>,
     /// The idempotency key, when the client sent one.
     pub outcome: Option<KeyedOutcome>,
@@ -124,7 +127,8 @@ pub struct Entry {
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its events are durable; the address is that of its last event, the version that of its first stream.
+    /// Its events are durable; the address is that of its last event, the version that of its first
+    /// stream.
     Appended {
         /// The incarnation that it was written in.
         incarnation: i32,
@@ -133,8 +137,8 @@ pub enum Verdict {
         /// The version of its first stream after it.
         version: i64,
     },
-    /// It had no events and its conditions held under the lock; the address is that of the stream's last event, or the head
-    /// under the lock where there is no stream.
+    /// It had no events and its conditions held under the lock; the address is that of the stream's
+    /// last event, or the head under the lock where there is no stream.
     Unchanged {
         /// The incarnation under the lock.
         incarnation: i32,
@@ -169,16 +173,19 @@ pub enum AppendError {
     /// The lane's queue is full; nothing was done. Try again after a moment.
     #[error("the append queue is full")]
     QueueFull,
-    /// The store is in another incarnation than the decider saw; nothing was done. Load and decide again.
+    /// The store is in another incarnation than the decider saw; nothing was done. Load and decide
+    /// again.
     #[error("the store began another incarnation; the entry must be decided again")]
     OtherIncarnation,
     /// The store cannot be reached or is too busy; nothing was done.
     #[error("the event store is not available")]
     Unavailable,
-    /// The connection was lost in commit and the truth could not be learned in time: 0 or 1 effect, never 2.
+    /// The connection was lost in commit and the truth could not be learned in time: 0 or 1 effect,
+    /// never 2.
     #[error("whether the append took effect is not known")]
     OutcomeUnknown,
-    /// The store refused this entry's data (SQLSTATE 22, 23 or 54); nothing was done. A bug: the edge should have refused.
+    /// The store refused this entry's data (SQLSTATE 22, 23 or 54); nothing was done. A bug: the
+    /// edge should have refused.
     #[error("the event store refused the entry's data (SQLSTATE {sqlstate})")]
     Rejected {
         /// The SQLSTATE.

@@ -1,5 +1,6 @@
-//! Where an event stands. Positions in a partition are 1, 2, 3 … without gaps, and position order is commit order, so the
-//! same address serves in the store, in checkpoints, in cache stamps and in the token that a client holds.
+//! Where an event stands. Positions in a partition are 1, 2, 3 … without gaps, and position order
+//! is commit order, so the same address serves in the store, in checkpoints, in cache stamps and in
+//! the token that a client holds.
 
 use std::fmt;
 
@@ -81,8 +82,8 @@ impl PartitionCount {
         (0..self.0).map(Partition)
     }
 
-    /// The partition of a routing key: `(murmur2(utf8(tenant "/" key)) & 0x7fffffff) mod P`, as the Kafka Java client
-    /// places a record with that key.
+    /// The partition of a routing key: `(murmur2(utf8(tenant "/" key)) & 0x7fffffff) mod P`, as the
+    /// Kafka Java client places a record with that key.
     #[must_use]
     pub fn partition_of(self, tenant: &TenantId, routing_key: &str) -> Partition {
         let key = format!("{tenant}/{routing_key}");

@@ -1,5 +1,6 @@
-//! Every event type and version ever stored. A reader goes through [`decode`], so an old shape is lifted to today's by its
-//! upcaster in one place, and what a binary does not know is an error that parks its key and is never skipped.
+//! Every event type and version ever stored. A reader goes through [`decode`], so an old shape is
+//! lifted to today's by its upcaster in one place, and what a binary does not know is an error that
+//! parks its key and is never skipped.
 
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
@@ -20,8 +21,8 @@ pub enum DecodeError {
         /// The stored version.
         version: i32,
     },
-    /// The payload has not the shape that its type and version promise. The text of the payload is not repeated: it may
-    /// be personal.
+    /// The payload has not the shape that its type and version promise. The text of the payload is
+    /// not repeated: it may be personal.
     #[error(
         "the payload of {event_type} version {version} does not have its published shape at line {line}, column {column}"
     )]

@@ -25,11 +25,12 @@ pub struct Metadata {
     pub principal: Option<String>,
 }
 
-/// An event that was decided and is not stored yet. Payload and metadata are JSON texts already, so that the append never
-/// serialises under a lock.
+/// An event that was decided and is not stored yet. Payload and metadata are JSON texts already, so
+/// that the append never serialises under a lock.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Its id, made by the service that decided it (uuid v7: ordered keys are 46 % cheaper to insert than random ones).
+    /// Its id, made by the service that decided it (uuid v7: ordered keys are 46 % cheaper to
+    /// insert than random ones).
     pub event_id: Uuid,
     /// Its type, such as `UserRegistered`.
     pub event_type: &'static str,

@@ -1,8 +1,8 @@
 //! Which history of the store an address belongs to.
 //!
-//! After a failover to an asynchronous replica, or a restore, the store gives the same addresses to other events. The store
-//! notices and begins a new incarnation, recording the heads it found; everything above those heads that was said under an
-//! older incarnation is void.
+//! After a failover to an asynchronous replica, or a restore, the store gives the same addresses to
+//! other events. The store notices and begins a new incarnation, recording the heads it found;
+//! everything above those heads that was said under an older incarnation is void.
 
 use crate::address::{Address, Partition};
 
@@ -20,7 +20,8 @@ pub struct Incarnation {
 pub struct IncarnationLog(Vec<Incarnation>);
 
 impl IncarnationLog {
-    /// A log from its rows in ascending order of number; nothing when there is no row or the order is wrong.
+    /// A log from its rows in ascending order of number; nothing when there is no row or the order
+    /// is wrong.
     #[must_use]
     pub fn new(rows: Vec<Incarnation>) -> Option<Self> {
         let ascending = rows.windows(2).all(|pair| pair[0].number < pair[1].number);
@@ -50,8 +51,8 @@ impl IncarnationLog {
             .number
     }
 
-    /// Whether what `incarnation` said about `address` was lost: a later one began below it. A number that was never
-    /// handed out is void, too.
+    /// Whether what `incarnation` said about `address` was lost: a later one began below it. A
+    /// number that was never handed out is void, too.
     #[must_use]
     pub fn is_void(&self, incarnation: i32, address: Address) -> bool {
         incarnation > self.current()

@@ -1,5 +1,5 @@
-//! The published language of Runnel: what is stored for ever, what travels between the services, and the few value
-//! objects that they all must read the same way.
+//! The published language of Runnel: what is stored for ever, what travels between the services,
+//! and the few value objects that they all must read the same way.
 //!
 //! | module | what it holds |
 //! |---|---|

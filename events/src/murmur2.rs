@@ -1,6 +1,8 @@
-//! The Kafka Java client's murmur2, so that every producer and consumer agrees on the partition of a key.
+//! The Kafka Java client's murmur2, so that every producer and consumer agrees on the partition of
+//! a key.
 //!
-//! Source: `org.apache.kafka.common.utils.Utils.murmur2`; the golden vectors below are those of its own `UtilsTest`.
+//! Source: `org.apache.kafka.common.utils.Utils.murmur2`; the golden vectors below are those of its
+//! own `UtilsTest`.
 
 const SEED: u32 = 0x9747_b28c;
 const M: u32 = 0x5bd1_e995;

@@ -1,6 +1,7 @@
-//! The mark on personal fields. Today they are stored as they are; when erasure arrives their payload form becomes a
-//! cipher text under a key per person, and a field whose key was deleted decodes to [`Personal::Erased`]. Whoever reads a
-//! personal field must therefore say already now what it does when the value is gone.
+//! The mark on personal fields. Today they are stored as they are; when erasure arrives their
+//! payload form becomes a cipher text under a key per person, and a field whose key was deleted
+//! decodes to [`Personal::Erased`]. Whoever reads a personal field must therefore say already now
+//! what it does when the value is gone.
 
 use std::borrow::Cow;
 use std::fmt;

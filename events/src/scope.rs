@@ -1,5 +1,5 @@
-//! On whose behalf tenant data is touched. Every function of the store and the read model that does so takes a [`Scope`], so
-//! authorisation is in the data layer and not only on the route.
+//! On whose behalf tenant data is touched. Every function of the store and the read model that does
+//! so takes a [`Scope`], so authorisation is in the data layer and not only on the route.
 
 use std::fmt;
 

@@ -36,7 +36,8 @@ impl StreamId {
         }
     }
 
-    /// The name in the store, `tenant/id`: the tenant is inside, so no look-up by name can mix tenants.
+    /// The name in the store, `tenant/id`: the tenant is inside, so no look-up by name can mix
+    /// tenants.
     #[must_use]
     pub fn name(&self) -> String {
         format!("{}/{}", self.tenant, self.id)

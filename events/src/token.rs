@@ -1,5 +1,6 @@
-//! The consistency token: `1.3.1042` says "incarnation 1, partition 3, position 1042"; several are joined by `_`.
-//! Clients hand it back as they got it; a read that carries it never shows an older state.
+//! The consistency token: `1.3.1042` says "incarnation 1, partition 3, position 1042"; several are
+//! joined by `_`. Clients hand it back as they got it; a read that carries it never shows an older
+//! state.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +16,8 @@ pub struct TokenEntry {
     pub address: Address,
 }
 
-/// What a client has seen: at most one address a partition and incarnation as given, in the order given.
+/// What a client has seen: at most one address a partition and incarnation as given, in the order
+/// given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConsistencyToken(Vec<TokenEntry>);
 
@@ -112,7 +114,8 @@ fn parse_entry(text: &str) -> Option<TokenEntry> {
     })
 }
 
-/// Decimal digits only: no sign, no space, no leading zero but `0` itself, so that a token has one spelling.
+/// Decimal digits only: no sign, no space, no leading zero but `0` itself, so that a token has one
+/// spelling.
 fn number<N: FromStr>(text: &str) -> Option<N> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let canonical = text == "0" || !text.starts_with('0');

@@ -1,4 +1,5 @@
-//! The events of a user. Their JSON is never edited: a new shape is a new version plus an upcaster in [`crate::catalog`].
+//! The events of a user. Their JSON is never edited: a new shape is a new version plus an upcaster
+//! in [`crate::catalog`].
 
 use chrono::{DateTime, Utc};
 use cqrs_es::DomainEvent;

@@ -1,5 +1,5 @@
-//! Events live for ever: every type and version that was ever stored must still read, byte for byte as it was written, and
-//! its published JSON Schema must not change.
+//! Events live for ever: every type and version that was ever stored must still read, byte for byte
+//! as it was written, and its published JSON Schema must not change.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What a projection is to the engine. A view is deterministic: no clock, no randomness and no network in
-//! [`Projection::apply`]; rebuilt equals live, row for row.
+//! What a projection is to the engine. A view is deterministic: no clock, no randomness and no
+//! network in [`Projection::apply`]; rebuilt equals live, row for row.
 
 use async_trait::async_trait;
 use events::{DecodeError, Partition, RecordedEvent, TenantId};
@@ -52,7 +52,8 @@ pub enum ApplyError {
         /// Why, without any value of the event.
         reason: &'static str,
     },
-    /// The database refused or failed; the engine tells poison (SQLSTATE 22, 23, 54) from trouble that passes.
+    /// The database refused or failed; the engine tells poison (SQLSTATE 22, 23, 54) from trouble
+    /// that passes.
     #[error("the database did not take the batch")]
     Database(#[from] sqlx::Error),
 }
@@ -69,8 +70,9 @@ pub trait Projection: Send + Sync + 'static {
     /// At most how many rows the event writes, so that the engine can cut its batches.
     fn effects_max(&self, event: &RecordedEvent) -> usize;
 
-    /// Folds the batch in memory and writes each row once, in the caller's transaction and only in `target`'s tables.
-    /// Events come in position order and without duplicates; those of parked keys are left out by the engine.
+    /// Folds the batch in memory and writes each row once, in the caller's transaction and only in
+    /// `target`'s tables. Events come in position order and without duplicates; those of parked
+    /// keys are left out by the engine.
     ///
     /// # Errors
     /// [`ApplyError`]; the engine rolls the transaction back.

@@ -1,5 +1,5 @@
-//! Where the test servers are. `make services` starts them and writes `.runnel/test.env`; without it a test that needs
-//! one fails and says so.
+//! Where the test servers are. `make services` starts them and writes `.runnel/test.env`; without
+//! it a test that needs one fails and says so.
 
 use std::path::PathBuf;
 

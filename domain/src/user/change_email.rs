@@ -22,8 +22,8 @@ impl Command for ChangeEmail {
     type Event = UserEvent;
     const NAME: &'static str = "ChangeEmail";
 
-    /// The same address written in another way keeps its claim and is still a change, because the aggregate does not
-    /// know how it was written before.
+    /// The same address written in another way keeps its claim and is still a change, because the
+    /// aggregate does not know how it was written before.
     fn decide(&self, user: &User, now: DateTime<Utc>) -> Result<Decision<UserEvent>, Refusal> {
         user.require_active()?;
         let held = user

@@ -1,4 +1,5 @@
-//! RecordActivity: the user did something. At most one event in five minutes, so that `last_active` costs little.
+//! RecordActivity: the user did something. At most one event in five minutes, so that `last_active`
+//! costs little.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use events::UserEvent;

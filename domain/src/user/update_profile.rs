@@ -26,8 +26,8 @@ impl Command for UpdateProfile {
     type Event = UserEvent;
     const NAME: &'static str = "UpdateProfile";
 
-    /// The aggregate holds no plain text of personal fields, so naming one is always a change; a region that the user has
-    /// already is none.
+    /// The aggregate holds no plain text of personal fields, so naming one is always a change; a
+    /// region that the user has already is none.
     fn decide(&self, user: &User, now: DateTime<Utc>) -> Result<Decision<UserEvent>, Refusal> {
         user.require_active()?;
         let region = self.region.as_ref().map(Region::as_str);
