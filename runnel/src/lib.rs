@@ -1,1 +1,7 @@
-//! runnel
+//! Everything in one process: `runnel up` and the small commands round it.
+
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod home;
+pub mod instance_lock;

@@ -1,0 +1,114 @@
+//! Finds PostgreSQL's programs. `runnel up` installs nothing; `make run` does that beforehand.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+
+const VERSION_MIN: u32 = 15;
+const DEBIAN: &str = "/usr/lib/postgresql";
+
+/// A folder with `postgres`, `initdb` and `pg_ctl` of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    folder: PathBuf,
+    version: u32,
+}
+
+impl Programs {
+    /// Looks where it was told, else on the PATH and under Debian's folder, the newest first.
+    /// Data that is already there can only be used by the version that made it.
+    ///
+    /// # Errors
+    /// When there is none; the message says what to do.
+    pub fn find(told: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Programs> {
+        let folders = match told {
+            Some(folder) => vec![folder.to_owned()],
+            None => usual_folders(),
+        };
+        let mut found: Vec<Programs> =
+            folders.iter().filter_map(|folder| Programs::of(folder)).collect();
+        found.retain(|programs| programs.version >= VERSION_MIN);
+        found.sort_by_key(|programs| std::cmp::Reverse(programs.version));
+        let places = match told {
+            Some(folder) => folder.display().to_string(),
+            None => format!("the PATH and {DEBIAN}/*/bin"),
+        };
+        let Some(wanted) = data_version else {
+            return found.into_iter().next().with_context(|| {
+                format!(
+                    "no PostgreSQL {VERSION_MIN} or later in {places}. `make run` installs one; \
+                     or install Debian's `postgresql`; or set DATABASE_URL to use a server of yours"
+                )
+            });
+        };
+        let versions: Vec<String> = found.iter().map(|p| p.version.to_string()).collect();
+        match found.into_iter().find(|programs| programs.version == wanted) {
+            Some(programs) => Ok(programs),
+            None => bail!(
+                "the data was made by PostgreSQL {wanted}, which is not in {places} (there: {}). \
+                 Install that version, or move the data away to begin anew",
+                if versions.is_empty() { "none".to_owned() } else { versions.join(", ") }
+            ),
+        }
+    }
+
+    /// The path of one program.
+    #[must_use]
+    pub fn path(&self, program: &str) -> PathBuf {
+        self.folder.join(program)
+    }
+
+    /// The server's major version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    fn of(folder: &Path) -> Option<Programs> {
+        let server = folder.join("postgres");
+        let has = |program: &str| folder.join(program).is_file();
+        if !(server.is_file() && has("initdb") && has("pg_ctl")) {
+            return None;
+        }
+        let said = Command::new(&server).arg("--version").output().ok()?;
+        let version = parse_version(&String::from_utf8_lossy(&said.stdout))?;
+        // Through symbolic links: the server finds its libraries relative to its own place.
+        let folder = server.canonicalize().ok()?.parent()?.to_owned();
+        Some(Programs { folder, version })
+    }
+}
+
+/// The major version in `postgres (PostgreSQL) 15.18 (Debian …)`.
+fn parse_version(said: &str) -> Option<u32> {
+    let number = said.strip_prefix("postgres (PostgreSQL) ")?;
+    let digits = number.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+fn usual_folders() -> Vec<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    folders.extend(versions.map(|version| version.path().join("bin")));
+    folders
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_major_version_is_read_from_what_the_server_says() {
+        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(parse_version("postgres (PostgreSQL) 19beta1\n"), Some(19));
+        assert_eq!(parse_version("something else 15"), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_server_is_refused_with_advice() {
+        let error = Programs::find(Some(Path::new("/nonexistent")), None).unwrap_err().to_string();
+        assert!(error.contains("no PostgreSQL 15 or later in /nonexistent"), "{error}");
+        assert!(error.contains("DATABASE_URL"), "{error}");
+    }
+}
