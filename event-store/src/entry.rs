@@ -4,6 +4,7 @@
 //! refused one cannot fail its neighbours in the batch.
 
 use events::{Address, NewEvent, Partition, Scope, StreamId};
+use serde::{Deserialize, Serialize};
 
 /// What the decider saw: read **before** the state was loaded, from the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub struct Answer {
 }
 
 /// What an idempotency key remembers: enough to answer again, never any text of the request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredOutcome {
     /// The HTTP status.
     pub status: u16,
@@ -191,6 +192,9 @@ pub enum AppendError {
         /// The SQLSTATE.
         sqlstate: String,
     },
+    /// The entry breaks what the edge promised; nothing was done. A bug of the caller.
+    #[error("the entry is malformed: {0}")]
+    Malformed(&'static str),
     /// The appender is shutting down; nothing was done.
     #[error("the appender is shutting down")]
     ShuttingDown,
