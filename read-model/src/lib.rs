@@ -1,6 +1,7 @@
 //! The contract between projector and query-api: each view's rows, projection, reads, cache keys
 //! and policy, one file a view.
 
+pub mod checkpoint;
 pub mod projection;
 pub mod user_view;
 

@@ -1,6 +1,14 @@
 //! `user_view`: one row a user, folded from the events of its own stream. Reads stand in [`reads`], what is served of a row
 //! and to whom in [`fields`].
 
+/// The columns of a row, as every statement selects them from a table called `u`.
+macro_rules! columns {
+    () => {
+        "u.tenant, u.id, u.version, u.status, u.email, u.email_hash, u.email_key_version, u.name, \
+         u.region, u.bio, u.display_name, u.avatar_url, u.created_at, u.last_active"
+    };
+}
+
 pub mod fields;
 pub mod reads;
 mod rows;
@@ -27,6 +35,28 @@ pub const REVISION: i32 = 1;
 
 /// What a deactivated user is shown as.
 pub const DEACTIVATED_NAME: &str = "Deactivated user";
+
+/// Which user: the key of a row, and what a cache keeps it under. (In front of it a cache has the field set, which is how a
+/// role shows: what one role may not see is another set.)
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The user.
+    pub id: Uuid,
+}
+
+impl UserKey {
+    /// The user that the projection says it touched.
+    #[must_use]
+    pub fn touched(touched: &Touched) -> Option<Self> {
+        let id = Uuid::try_parse(&touched.id).ok()?;
+        Some(Self {
+            tenant: touched.tenant.clone(),
+            id,
+        })
+    }
+}
 
 /// A row: what the events of one user come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +128,15 @@ impl TryFrom<i16> for UserStatus {
 pub struct UnknownStatus(i16);
 
 impl UserRow {
+    /// Whose row it is.
+    #[must_use]
+    pub fn key(&self) -> UserKey {
+        UserKey {
+            tenant: self.tenant.clone(),
+            id: self.id,
+        }
+    }
+
     /// The row after one more event: the fold, pure.
     ///
     /// # Errors
@@ -130,10 +169,10 @@ impl UserRow {
     }
 
     fn registered(recorded: &RecordedEvent, event: UserRegistered) -> Result<Self, &'static str> {
-        let id = user_id(recorded).ok_or("the user's id is not a UUID")?;
+        let UserKey { tenant, id } = user_key(recorded).ok_or("the user's id is not a UUID")?;
         let created_at = event.registered_at.trunc_subsecs(6);
         Ok(Self {
-            tenant: recorded.tenant.clone(),
+            tenant,
             id,
             version: 0,
             status: UserStatus::Active,
@@ -201,8 +240,12 @@ fn shown(name: &str) -> String {
     name.trim().nfc().collect()
 }
 
-fn user_id(recorded: &RecordedEvent) -> Option<Uuid> {
-    Uuid::try_parse(&recorded.aggregate_id).ok()
+fn user_key(recorded: &RecordedEvent) -> Option<UserKey> {
+    let id = Uuid::try_parse(&recorded.aggregate_id).ok()?;
+    Some(UserKey {
+        tenant: recorded.tenant.clone(),
+        id,
+    })
 }
 
 /// The projection.
@@ -236,14 +279,14 @@ impl Projection for UserView {
         let known = mine
             .iter()
             .filter(|recorded| recorded.sequence > 1)
-            .filter_map(|recorded| Some((recorded.tenant.clone(), user_id(recorded)?)))
+            .filter_map(|recorded| user_key(recorded))
             .collect();
         let mut table = rows::load(connection, target.generation, known).await?;
         let mut changed = BTreeSet::new();
         for recorded in mine {
             let row = fold_one(&mut table, recorded)?;
-            changed.insert((row.tenant.clone(), row.id));
-            table.insert((row.tenant.clone(), row.id), row);
+            changed.insert(row.key());
+            table.insert(row.key(), row);
         }
         let written: Vec<&UserRow> = changed.iter().filter_map(|key| table.get(key)).collect();
         rows::upsert(connection, target, &written).await?;
@@ -258,7 +301,7 @@ impl Projection for UserView {
     }
 }
 
-type Table = BTreeMap<(TenantId, Uuid), UserRow>;
+type Table = BTreeMap<UserKey, UserRow>;
 
 fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
     let position = recorded.address.position;
@@ -266,7 +309,7 @@ fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, Appl
     let payload = recorded.payload.get();
     let event = events::decode(&recorded.event_type, recorded.event_version, payload)
         .map_err(|source| ApplyError::Decode { position, source })?;
-    let id = user_id(recorded).ok_or_else(|| poison("the user's id is not a UUID"))?;
-    let before = table.remove(&(recorded.tenant.clone(), id));
+    let key = user_key(recorded).ok_or_else(|| poison("the user's id is not a UUID"))?;
+    let before = table.remove(&key);
     UserRow::fold(before, recorded, event).map_err(poison)
 }

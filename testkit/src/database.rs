@@ -107,7 +107,7 @@ fn fresh_name() -> String {
 /// Makes the template for the present migrations, unless another test has; an advisory lock lets
 /// one of them do it.
 async fn ensure_template(admin: &PgConnectOptions) -> anyhow::Result<String> {
-    const LOCK: &str = "select pg_advisory_lock(724_001)";
+    const LOCK: &str = "select pg_advisory_lock(724001)";
     const EXISTS: &str = "select exists (select from pg_database where datname = $1)";
     let name = format!("runnel_template_{}", &migrations_digest()?[..16]);
     let mut connection = connect(admin).await?;

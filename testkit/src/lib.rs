@@ -2,6 +2,7 @@
 
 pub mod database;
 mod eventually;
+pub mod history;
 pub mod servers;
 
 pub use database::TestDatabase;

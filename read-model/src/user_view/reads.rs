@@ -1,1 +1,205 @@
-//! The reads of the view, through `read_model.user_view`, which stands for the active generation.
+//! The reads of the view, through `read_model.user_view`, which stands for the active generation. Each takes a [`Scope`]: a
+//! tenant's rows are found under no other, and lists are for operators and admins.
+
+use chrono::{DateTime, Utc};
+use events::{Partition, Role, Scope};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::rows::read;
+use super::{NAME, UserRow};
+use crate::checkpoint::{self, Standing};
+
+/// One user and the checkpoint of its partition in one statement, hence in one snapshot. (The lock on the view is taken before
+/// the snapshot, so a switch of generations lies wholly before or after.)
+pub const BY_ID: &str = concat!(
+    "select g.generation, g.revision, c.partition, c.incarnation, c.position, c.parked_version, ",
+    columns!(),
+    " from projection.generation g
+      join projection.checkpoint c on c.projection = g.projection
+       and c.generation = g.generation and c.partition = $3
+      left join read_model.user_view u on u.tenant = $1 and u.id = $2
+      where g.projection = 'user_view' and g.state = 'active'"
+);
+
+/// Several users.
+pub const BY_IDS: &str = concat!(
+    "select ",
+    columns!(),
+    " from read_model.user_view u where u.tenant = $1 and u.id = any($2)"
+);
+
+/// The users of a region that were active since, the latest first.
+pub const BY_REGION: &str = concat!(
+    "select ",
+    columns!(),
+    " from read_model.user_view u
+      where u.tenant = $1 and u.region = $2 and u.last_active >= $3
+        and u.last_active <= $4 and (u.last_active < $4 or u.id > $5)
+      order by u.last_active desc, u.id
+      limit $6"
+);
+
+/// The users with an address: one, and for a moment two while an address moves between partitions.
+pub const BY_EMAIL: &str = concat!(
+    "select ",
+    columns!(),
+    " from read_model.user_view u where u.tenant = $1 and u.email_hash = any($2) order by u.id"
+);
+
+/// The users of a tenant, by id.
+pub const OF_TENANT: &str = concat!(
+    "select ",
+    columns!(),
+    " from read_model.user_view u
+      where u.tenant = $1 and u.id >= $2 and ($3 or u.id <> $2) order by u.id limit $4"
+);
+
+/// The statements that a connection prepares when it opens.
+pub const HOT: [&str; 5] = [BY_ID, BY_IDS, BY_REGION, BY_EMAIL, OF_TENANT];
+
+/// Why a read gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The policy of the view: this role does not read it.
+    #[error("lists of users are for operators and admins")]
+    NotAllowed,
+    /// The database failed.
+    #[error("reading user_view")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Where a page of a region ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivityKey {
+    /// The last item's `last_active`.
+    pub last_active: DateTime<Utc>,
+    /// The last item's id.
+    pub id: Uuid,
+}
+
+impl ActivityKey {
+    /// Before every row: the year 9999 is further than any clock of ours goes.
+    pub const START: Self = Self {
+        last_active: DateTime::from_timestamp(253_402_300_799, 0).expect("the year 9999"),
+        id: Uuid::nil(),
+    };
+}
+
+/// One user with the standing of its partition; no standing while no generation is served.
+///
+/// # Errors
+/// [`ReadError::Database`].
+pub async fn by_id(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    id: Uuid,
+    partition: Partition,
+) -> Result<Option<(Standing, Option<UserRow>)>, ReadError> {
+    let row = sqlx::query(BY_ID)
+        .bind(scope.tenant.as_str())
+        .bind(id)
+        .bind(partition.as_i32())
+        .fetch_optional(connection)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let standing = Standing {
+        generation: row.try_get("generation")?,
+        revision: row.try_get("revision")?,
+        checkpoints: vec![checkpoint::read(&row)?],
+    };
+    let found = row.try_get::<Option<Uuid>, _>("id")?.is_some();
+    let user = if found { Some(read(&row)?) } else { None };
+    Ok(Some((standing, user)))
+}
+
+/// Several users, in no order; read the standing before, on the same connection.
+///
+/// # Errors
+/// [`ReadError::Database`].
+pub async fn by_ids(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    ids: &[Uuid],
+) -> Result<Vec<UserRow>, ReadError> {
+    let query = sqlx::query(BY_IDS).bind(scope.tenant.as_str()).bind(ids);
+    rows(query.fetch_all(connection).await?)
+}
+
+/// Users of a region that were active since `since`, after `after`, by `last_active` descending and id.
+///
+/// # Errors
+/// [`ReadError::NotAllowed`] for the role `user`; [`ReadError::Database`].
+pub async fn by_region(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    region: &str,
+    since: Option<DateTime<Utc>>,
+    after: ActivityKey,
+    limit: i64,
+) -> Result<Vec<UserRow>, ReadError> {
+    staff(scope)?;
+    let query = sqlx::query(BY_REGION)
+        .bind(scope.tenant.as_str())
+        .bind(region)
+        .bind(since.unwrap_or(DateTime::UNIX_EPOCH))
+        .bind(after.last_active)
+        .bind(after.id)
+        .bind(limit);
+    rows(query.fetch_all(connection).await?)
+}
+
+/// The users found by any of these hashes of one address (one hash a live key version).
+///
+/// # Errors
+/// [`ReadError::NotAllowed`] for the role `user`; [`ReadError::Database`].
+pub async fn by_email(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    hashes: &[Vec<u8>],
+) -> Result<Vec<UserRow>, ReadError> {
+    staff(scope)?;
+    let query = sqlx::query(BY_EMAIL)
+        .bind(scope.tenant.as_str())
+        .bind(hashes);
+    rows(query.fetch_all(connection).await?)
+}
+
+/// The users of the tenant after `after`, by id.
+///
+/// # Errors
+/// [`ReadError::NotAllowed`] for the role `user`; [`ReadError::Database`].
+pub async fn of_tenant(
+    connection: &mut PgConnection,
+    scope: &Scope,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<UserRow>, ReadError> {
+    staff(scope)?;
+    let query = sqlx::query(OF_TENANT)
+        .bind(scope.tenant.as_str())
+        .bind(after.unwrap_or(Uuid::nil()))
+        .bind(after.is_none())
+        .bind(limit);
+    rows(query.fetch_all(connection).await?)
+}
+
+/// The standing of the view, to be read before rows on the same connection.
+///
+/// # Errors
+/// [`ReadError::Database`].
+pub async fn standing(connection: &mut PgConnection) -> Result<Option<Standing>, ReadError> {
+    Ok(checkpoint::active(connection, NAME).await?)
+}
+
+fn staff(scope: &Scope) -> Result<(), ReadError> {
+    match scope.role {
+        Role::Operator | Role::Admin => Ok(()),
+        Role::User => Err(ReadError::NotAllowed),
+    }
+}
+
+fn rows(rows: Vec<PgRow>) -> Result<Vec<UserRow>, ReadError> {
+    Ok(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
+}

@@ -8,20 +8,16 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::{Table, UserRow};
+use super::{Table, UserKey, UserRow};
 use crate::projection::Target;
-
-/// The columns of a row, as [`read`] takes them; `u` is the table.
-pub(super) const COLUMNS: &str = "u.tenant, u.id, u.version, u.status, u.email, u.email_hash, \
-    u.email_key_version, u.name, u.region, u.bio, u.display_name, u.avatar_url, u.created_at, \
-    u.last_active";
 
 /// The rows of these users in one generation.
 pub(super) async fn load(
     connection: &mut PgConnection,
     generation: i32,
-    users: BTreeSet<(TenantId, Uuid)>,
+    users: BTreeSet<UserKey>,
 ) -> sqlx::Result<Table> {
+    const COLUMNS: &str = columns!();
     if users.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -30,14 +26,14 @@ pub(super) async fn load(
          join unnest($1::text[], $2::uuid[]) as wanted (tenant, id)
            on u.tenant = wanted.tenant and u.id = wanted.id"
     );
-    let tenants: Vec<&str> = users.iter().map(|(tenant, _)| tenant.as_str()).collect();
-    let ids: Vec<Uuid> = users.iter().map(|(_, id)| *id).collect();
+    let tenants: Vec<&str> = users.iter().map(|key| key.tenant.as_str()).collect();
+    let ids: Vec<Uuid> = users.iter().map(|key| key.id).collect();
     let rows = sqlx::query(&statement)
         .bind(tenants)
         .bind(ids)
         .fetch_all(connection)
         .await?;
-    let keyed = |row: PgRow| read(&row).map(|row| ((row.tenant.clone(), row.id), row));
+    let keyed = |row: PgRow| read(&row).map(|row| (row.key(), row));
     rows.into_iter().map(keyed).collect()
 }
 
@@ -97,7 +93,7 @@ fn upsert_statement(generation: i32) -> String {
     )
 }
 
-/// Reads [`COLUMNS`].
+/// Reads `columns!()`.
 pub(super) fn read(row: &PgRow) -> sqlx::Result<UserRow> {
     let status: i16 = row.try_get("status")?;
     let tenant: String = row.try_get("tenant")?;
