@@ -26,6 +26,7 @@ pub mod store_info;
 
 pub use append::{AppendSettings, Appender, Heads, StartError};
 pub use create::CreateError;
+pub use events::PartitionCount;
 pub use entry::{AppendError, Entry, Verdict};
 pub use partition_reader::{PartitionReader, ReadBatch};
 pub use store::{EventStore, Loaded, OpenError, ReadError};

@@ -9,6 +9,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
+/// The setting, for commands that need no other.
+#[derive(Debug, Clone, clap::Args)]
+pub struct HomeArgs {
+    /// The folder of `runnel up`: its cluster, keys and the file `env`
+    #[arg(long, env = "RUNNEL_HOME", default_value = platform::config::HOME_DEFAULT)]
+    pub runnel_home: PathBuf,
+}
+
 /// RUNNEL_HOME, absolute, and there.
 #[derive(Debug, Clone)]
 pub struct Home(PathBuf);

@@ -178,10 +178,7 @@ impl Cluster {
             if attempt > 0 {
                 std::thread::sleep(START_PAUSE);
             }
-            if Postmaster::of(&self.data()) == Postmaster::Stale {
-                // The server itself would refuse when an unrelated process has the old id.
-                fs::remove_file(self.data().join("postmaster.pid")).ok();
-            }
+            postmaster::clear_reused_id(&self.data());
             let port = place::port(&self.folder)?;
             let (log, options) = (self.log(), format!("-p {port}"));
             let log = log.to_string_lossy();

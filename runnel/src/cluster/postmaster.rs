@@ -38,12 +38,32 @@ impl Postmaster {
     }
 }
 
+/// Removes a stale file, but only where PostgreSQL could not judge it: it starts over the file of
+/// a process that is gone, after a look at the shared memory, and refuses when any process has
+/// the id. While sessions of a killed server are still there the file stays: it guards them.
+pub(super) fn clear_reused_id(data: &Path) {
+    let named = fs::read_to_string(data.join("postmaster.pid")).ok();
+    let Some((pid, ..)) = named.as_deref().and_then(parse) else { return };
+    let reused = Path::new("/proc").join(pid.to_string()).exists() && !runs_cluster(pid, data);
+    if reused && !anyone_runs_cluster(data) {
+        // A start that finds the file still there says so itself.
+        fs::remove_file(data.join("postmaster.pid")).ok();
+    }
+}
+
+fn anyone_runs_cluster(data: &Path) -> bool {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.any(|pid| runs_cluster(pid, data))
+}
+
 /// A server's working folder is its data folder. A process id alone proves nothing: after a
 /// restart of the machine or container another process may have it.
 fn runs_cluster(pid: u32, data: &Path) -> bool {
     let at = fs::read_link(format!("/proc/{pid}/cwd"));
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.starts_with("postgres") && data.canonicalize().is_ok_and(|data| at.is_ok_and(|at| at == data))
+    let data = data.canonicalize();
+    name.starts_with("postgres") && data.is_ok_and(|data| at.is_ok_and(|at| at == data))
 }
 
 /// Lines: pid, data folder, start time, port, socket folder, address, memory key, state.
@@ -74,6 +94,17 @@ mod tests {
         assert_eq!(Postmaster::of(data.path()), Postmaster::Absent);
         let own = format!("{}\n{}\n", std::process::id(), data.path().display());
         fs::write(data.path().join("postmaster.pid"), own).unwrap();
+        assert_eq!(Postmaster::of(data.path()), Postmaster::Stale);
+        clear_reused_id(data.path());
+        assert_eq!(Postmaster::of(data.path()), Postmaster::Absent);
+    }
+
+    #[test]
+    fn the_file_of_a_process_that_is_gone_is_left_to_postgresql() {
+        let data = tempfile::tempdir().unwrap();
+        // Linux gives no process an id above 2^22.
+        fs::write(data.path().join("postmaster.pid"), "99999999\n/data\n").unwrap();
+        clear_reused_id(data.path());
         assert_eq!(Postmaster::of(data.path()), Postmaster::Stale);
     }
 }

@@ -1,0 +1,55 @@
+//! Brings a database to this version's schema and makes the event store in it.
+
+use anyhow::Context as _;
+use event_store::{EventStore, PartitionCount};
+use platform::config::{DatabaseSettings, Problems};
+use platform::database::{PoolPlan, pool};
+use platform::secret::SecretKey;
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// The settings of a store that does not exist yet.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Event store")]
+pub struct StoreArgs {
+    /// Partitions of a new event store; fixed for ever, and checked at every start
+    #[arg(long, env = "STORE_PARTITIONS", default_value = "16")]
+    pub store_partitions: String,
+}
+
+impl StoreArgs {
+    /// Parses and checks the group.
+    ///
+    /// # Panics
+    /// Never: the range that is allowed here is within the one of a store.
+    pub fn validate(&self, problems: &mut Problems) -> PartitionCount {
+        let count = problems.number("STORE_PARTITIONS", &self.store_partitions, 1..=1024);
+        PartitionCount::new(count).expect("1 to 1024 partitions are a store's")
+    }
+}
+
+/// Runs what has not run yet. Repeating it changes nothing; a second process waits for the first.
+///
+/// # Errors
+/// When the database cannot be reached, was migrated by a newer version, or holds the store of
+/// another secret or number of partitions.
+pub async fn migrate(
+    database: &DatabaseSettings,
+    partitions: PartitionCount,
+    secret: &SecretKey,
+) -> anyhow::Result<()> {
+    let pool = pool(database, PoolPlan::unhurried("migrate", 1))?;
+    let result = run(&pool, partitions, secret).await;
+    pool.close().await;
+    result
+}
+
+async fn run(pool: &PgPool, partitions: PartitionCount, secret: &SecretKey) -> anyhow::Result<()> {
+    MIGRATIONS.run(pool).await.context("the migrations failed")?;
+    EventStore::create(pool, partitions, &secret.fingerprint())
+        .await
+        .context("the event store cannot be used")?;
+    Ok(())
+}
