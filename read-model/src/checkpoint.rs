@@ -1,7 +1,7 @@
 //! How far a projection has come, as its readers see it. The active generation is joined in SQL, never remembered: what a
 //! statement answers is true of the rows that the same connection reads afterwards.
 
-use events::{Address, ConsistencyToken, Partition, TokenEntry};
+use events::{Address, ConsistencyToken, Partition, TenantId, TokenEntry};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
@@ -14,12 +14,16 @@ pub const ACTIVE: &str = "\
     where g.projection = $1 and g.state = 'active'
     order by c.partition";
 
-/// The parked keys of one partition of one generation, each with its first parked position.
+/// The parked keys of one partition of one generation, each with its first parked position, and the
+/// version of that set in the same snapshot; one row without a key when nothing is parked.
 pub const PARKED: &str = "\
-    select tenant_id, routing_key, min(position) as position
-    from projection.parked
-    where projection = $1 and generation = $2 and partition = $3 and discarded_at is null
-    group by tenant_id, routing_key";
+    select c.parked_version, p.tenant_id, p.routing_key, min(p.position) as position
+    from projection.checkpoint c
+    left join projection.parked p
+      on p.projection = c.projection and p.generation = c.generation
+     and p.partition = c.partition and p.discarded_at is null
+    where c.projection = $1 and c.generation = $2 and c.partition = $3
+    group by c.parked_version, p.tenant_id, p.routing_key";
 
 /// One partition's checkpoint: what the rows homed there contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +109,9 @@ pub async fn active(
 }
 
 /// Reads the columns `partition, incarnation, position, parked_version`.
-pub(crate) fn read(row: &PgRow) -> sqlx::Result<Checkpoint> {
+/// # Errors
+/// When a column is not what it should be.
+pub fn read(row: &PgRow) -> sqlx::Result<Checkpoint> {
     let partition: i32 = row.try_get("partition")?;
     let decode = |source| sqlx::Error::ColumnDecode {
         index: "partition".to_owned(),
@@ -130,7 +136,35 @@ pub struct ParkedKey {
     pub position: i64,
 }
 
-/// The parked keys of a partition; the engine bounds them.
+/// What is parked in a partition, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParkedSet {
+    /// The generation whose partition it is.
+    pub generation: i32,
+    /// [`Checkpoint::parked_version`] at that moment.
+    pub version: i64,
+    /// The keys; the engine bounds them.
+    pub keys: Vec<ParkedKey>,
+}
+
+impl ParkedSet {
+    /// The first parked position of a key.
+    #[must_use]
+    pub fn of_key(&self, tenant: &TenantId, routing_key: &str) -> Option<i64> {
+        let of_tenant = self.keys.iter().filter(|key| key.tenant == tenant.as_str());
+        let of_key = of_tenant.filter(|key| key.routing_key == routing_key);
+        of_key.map(|key| key.position).min()
+    }
+
+    /// The first parked position of any key of a tenant.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &TenantId) -> Option<i64> {
+        let of_tenant = self.keys.iter().filter(|key| key.tenant == tenant.as_str());
+        of_tenant.map(|key| key.position).min()
+    }
+}
+
+/// The parked keys of a partition of a generation.
 ///
 /// # Errors
 /// What the database says.
@@ -139,19 +173,28 @@ pub async fn parked(
     projection: &str,
     generation: i32,
     partition: Partition,
-) -> sqlx::Result<Vec<ParkedKey>> {
+) -> sqlx::Result<ParkedSet> {
     let rows = sqlx::query(PARKED)
         .bind(projection)
         .bind(generation)
         .bind(partition.as_i32())
         .fetch_all(connection)
         .await?;
-    let read = |row: PgRow| {
-        Ok(ParkedKey {
-            tenant: row.try_get("tenant_id")?,
-            routing_key: row.try_get("routing_key")?,
-            position: row.try_get("position")?,
-        })
+    let mut set = ParkedSet {
+        generation,
+        ..ParkedSet::default()
     };
-    rows.into_iter().map(read).collect()
+    for row in rows {
+        set.version = row.try_get("parked_version")?;
+        let tenant: Option<String> = row.try_get("tenant_id")?;
+        let routing_key: Option<String> = row.try_get("routing_key")?;
+        if let (Some(tenant), Some(routing_key)) = (tenant, routing_key) {
+            set.keys.push(ParkedKey {
+                tenant,
+                routing_key,
+                position: row.try_get("position")?,
+            });
+        }
+    }
+    Ok(set)
 }

@@ -1,10 +1,12 @@
 //! The contract between projector and query-api: each view's rows, projection, reads, cache keys
 //! and policy, one file a view.
 
+pub mod applied;
 pub mod checkpoint;
 pub mod projection;
 pub mod user_view;
 
+pub use applied::Applied;
 pub use projection::{ApplyError, Effects, Projection, Target, Touched};
 
 /// Every projection: one line each.
