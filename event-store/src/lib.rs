@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`entry`] | what a command hands to the append, and the verdict it gets back |
+//! | [`aggregates`] | deciding: cached aggregates, mailboxes, deciding again |
 //! | [`append`] | the group commit: lanes, window, judge, write |
 //! | [`store`] | making and opening a store, loading a stream, finding a stored answer |
 //! | [`partition_reader`] | reading a partition in order, dense or an error |
