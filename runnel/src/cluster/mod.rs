@@ -76,7 +76,7 @@ impl Cluster {
             initialise::create(&cluster.programs, &cluster.account, &cluster.folder)?;
         }
         if found != Found::Orphaned {
-            cluster.launch()?;
+            cluster.launch(None)?;
         }
         tracing::info!(
             version = cluster.programs.version(),
@@ -114,7 +114,7 @@ impl Cluster {
         self.account.name()
     }
 
-    /// Starts the server again if it is gone; whether that was needed.
+    /// Starts the server again on its port if it is gone; whether that was needed.
     ///
     /// # Errors
     /// As [`Cluster::start`].
@@ -122,7 +122,7 @@ impl Cluster {
         if let Postmaster::Running { .. } = Postmaster::of(&self.data()) {
             return Ok(false);
         }
-        self.launch()?;
+        self.launch(Some(self.port))?;
         Ok(true)
     }
 
@@ -171,7 +171,7 @@ impl Cluster {
 
     /// Starts the server. It tries again because another process may take the port between the
     /// look and the bind, and because the sessions of a killed server need a moment to go.
-    fn launch(&mut self) -> anyhow::Result<()> {
+    fn launch(&mut self, on: Option<u16>) -> anyhow::Result<()> {
         initialise::configure(&self.account, &self.data(), self.memory_limit)?;
         let mut failure = None;
         for attempt in 0..START_ATTEMPTS {
@@ -179,7 +179,7 @@ impl Cluster {
                 std::thread::sleep(START_PAUSE);
             }
             postmaster::clear_reused_id(&self.data());
-            let port = place::port(&self.folder)?;
+            let port = on.map_or_else(|| place::port(&self.folder), Ok)?;
             let (log, options) = (self.log(), format!("-p {port}"));
             let log = log.to_string_lossy();
             let start = ["start", "--log", &log, "--options", &options];
