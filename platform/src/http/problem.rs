@@ -37,6 +37,12 @@ pub struct FieldProblem {
 /// An error answer. The middleware adds the request id.
 #[derive(Debug, Clone)]
 pub struct Problem {
+    // Boxed, so that a `Result` with a problem stays small.
+    facts: Box<Facts>,
+}
+
+#[derive(Debug, Clone)]
+struct Facts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -72,7 +78,7 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of a code.
     pub fn new(code: impl ProblemCode) -> Problem {
-        Problem {
+        let facts = Facts {
             status: code.status(),
             code: code.code(),
             title: code.title(),
@@ -80,6 +86,9 @@ impl Problem {
             errors: Vec::new(),
             headers: Vec::new(),
             request_id: None,
+        };
+        Problem {
+            facts: Box::new(facts),
         }
     }
 
@@ -88,21 +97,21 @@ impl Problem {
     pub fn caused_by(code: impl ProblemCode, cause: &dyn std::error::Error) -> Problem {
         let problem = Problem::new(code);
         let error = crate::telemetry::chain(cause);
-        tracing::error!(code = problem.code, %error, "request failed");
+        tracing::error!(code = problem.facts.code, %error, "request failed");
         problem
     }
 
     /// Says what happened this time. Never text of an inner error.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
-        self.detail = Some(detail.into());
+        self.facts.detail = Some(detail.into());
         self
     }
 
     /// Adds a field that is wrong.
     #[must_use]
     pub fn field(mut self, pointer: impl Into<String>, detail: impl Into<String>) -> Problem {
-        self.errors.push(FieldProblem {
+        self.facts.errors.push(FieldProblem {
             pointer: pointer.into(),
             detail: detail.into(),
         });
@@ -112,7 +121,7 @@ impl Problem {
     /// Adds fields that are wrong.
     #[must_use]
     pub fn fields(mut self, fields: impl IntoIterator<Item = FieldProblem>) -> Problem {
-        self.errors.extend(fields);
+        self.facts.errors.extend(fields);
         self
     }
 
@@ -126,7 +135,7 @@ impl Problem {
     /// Sets a header of the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.headers.push((name, value));
+        self.facts.headers.push((name, value));
         self
     }
 
@@ -139,39 +148,39 @@ impl Problem {
     /// Names the request, for an answer that does not pass the middleware.
     #[must_use]
     pub(crate) fn of_request(mut self, request_id: &str) -> Problem {
-        self.request_id = Some(request_id.into());
+        self.facts.request_id = Some(request_id.into());
         self
     }
 
     /// The stable name of the code.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        self.code
+        self.facts.code
     }
 
     /// The HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.facts.status
     }
 
     /// The fields that are wrong.
     #[must_use]
     pub fn errors(&self) -> &[FieldProblem] {
-        &self.errors
+        &self.facts.errors
     }
 
     /// The body as JSON.
     #[must_use]
     pub fn body(&self, request_id: Option<&str>) -> String {
         let body = ProblemBody {
-            r#type: format!("urn:runnel:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: self.detail.as_deref(),
-            code: self.code,
+            r#type: format!("urn:runnel:problem:{}", self.facts.code),
+            title: self.facts.title,
+            status: self.facts.status.as_u16(),
+            detail: self.facts.detail.as_deref(),
+            code: self.facts.code,
             request_id,
-            errors: &self.errors,
+            errors: &self.facts.errors,
         };
         serde_json::to_string(&body).expect("a problem holds only text and numbers")
     }
@@ -179,8 +188,8 @@ impl Problem {
     /// The whole answer. No cache keeps it.
     #[must_use]
     pub fn response(&self, request_id: Option<&str>) -> HttpResponse {
-        let mut response = HttpResponse::build(self.status);
-        for (name, value) in &self.headers {
+        let mut response = HttpResponse::build(self.facts.status);
+        for (name, value) in &self.facts.headers {
             response.append_header((name.clone(), value.clone()));
         }
         response.insert_header((header::CACHE_CONTROL, "no-store"));
@@ -192,7 +201,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.status.as_u16(), self.code)
+        write!(f, "{} {}", self.facts.status.as_u16(), self.facts.code)
     }
 }
 
@@ -200,10 +209,10 @@ impl std::error::Error for Problem {}
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.status
+        self.facts.status
     }
 
     fn error_response(&self) -> HttpResponse<BoxBody> {
-        self.response(self.request_id.as_deref())
+        self.response(self.facts.request_id.as_deref())
     }
 }
