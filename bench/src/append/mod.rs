@@ -1,0 +1,102 @@
+//! The append benchmark: how many commands become durable in a second, and how long each waits.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`cell`] | one measurement of one contender |
+//! | [`stock`] | cqrs-es with postgres-es, as their documents say |
+//! | [`bare`], [`rows`] | the bare multi-row insert: what this PostgreSQL can do at most |
+//! | [`ours`], [`writer`] | the group commit, with the entries that command-api makes |
+//! | [`databases`] | what each contender finds in its database |
+//! | [`rounds`] | the order: every contender at every level, several times |
+//! | [`report`] | medians, spread, ratios and marks |
+//! | [`long`] | ours alone, to see whether the rate holds as the table grows |
+//! | [`statements`] | where the server's time goes, when asked |
+
+mod bare;
+mod cell;
+mod databases;
+mod long;
+mod ours;
+mod report;
+mod rounds;
+mod rows;
+mod statements;
+mod stock;
+mod writer;
+
+use std::io::Write as _;
+
+use clap::Args;
+use event_store::AppendSettings;
+use sqlx::Connection as _;
+
+use crate::cluster::Cluster;
+use crate::machine;
+
+/// Sizes of the benchmark; the defaults are those of docs/performance.md.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AppendArgs {
+    /// Ours alone until `--events` are stored, with the rate of each million.
+    #[arg(long)]
+    long: bool,
+    /// Concurrent commands (with --long only the last one is used).
+    #[arg(long, value_delimiter = ',', default_value = "1,64,512")]
+    levels: Vec<u16>,
+    /// How often each contender is measured at each level.
+    #[arg(long, default_value_t = 5)]
+    rounds: u32,
+    /// Seconds of one measurement.
+    #[arg(long, default_value_t = 4)]
+    seconds: u64,
+    /// Seconds before each measurement that do not count.
+    #[arg(long, default_value_t = 1)]
+    warm_up_seconds: u64,
+    /// With --long: how many events.
+    #[arg(long, default_value_t = 10_000_000)]
+    events: u64,
+    /// With --long: stop after this time, however many events there are.
+    #[arg(long, default_value_t = 30)]
+    minutes_max: u64,
+    /// Only these contenders (stock, bare, events, commands).
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<cell::Contender>,
+    /// Lanes of ours, and connections of the bare insert.
+    #[arg(long, default_value_t = AppendSettings::default().lanes)]
+    lanes: u16,
+    /// Partitions of the store.
+    #[arg(long, default_value_t = 16)]
+    partitions: u16,
+    /// Of a hundred commands of the contender `commands`, how many carry an idempotency key.
+    #[arg(long, default_value_t = 10)]
+    keys_percent: u64,
+    /// Load pg_stat_statements and print where the server's time went, a contender after another.
+    #[arg(long)]
+    statements: bool,
+}
+
+/// Runs the benchmark on a private server.
+///
+/// # Errors
+/// When the server or a contender fails: then there are no figures.
+pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
+    let cluster = Cluster::start(args.statements).await?;
+    let mut admin = cluster.admin().await?;
+    let machine = machine::describe(&mut admin, cluster.folder()).await?;
+    admin.close().await?;
+    say(&machine)?;
+    databases::prepare(&cluster, args.partitions).await?;
+    if args.long {
+        return long::run(&cluster, &args).await;
+    }
+    let cells = rounds::run(&cluster, &args).await?;
+    say(&report::tables(&cells))?;
+    say(&report::ratios(&cells))
+}
+
+/// Standard output is this program's product; what cannot be written ends it.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

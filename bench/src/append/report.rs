@@ -1,0 +1,209 @@
+//! Medians with their spread, and the ratios to the marks. Ratios are taken within a round, where
+//! the contenders ran right after each other, and then their median.
+
+use std::fmt::Write as _;
+
+use super::cell::{Cell, Contender};
+
+/// Marks of the design at the highest level: at least, at most.
+const STOCK_RATE_MIN: f64 = 12.0;
+const STOCK_P50_MAX: f64 = 0.1;
+const BARE_RATE_MIN: f64 = 0.5;
+const BARE_CPU_MAX: f64 = 2.0;
+const MARKED_LEVEL: u16 = 512;
+
+const CONTENDERS: [Contender; 4] = [
+    Contender::Stock,
+    Contender::Bare,
+    Contender::Events,
+    Contender::Commands,
+];
+
+/// A line a level and contender.
+pub(super) fn tables(cells: &[Cell]) -> String {
+    let mut text = String::from(
+        "medians over the rounds (lowest to highest); latency is a command's, and a whole batch's \
+         for the bare insert;\nµs are processor time an event: of the server's sessions, the whole \
+         server, and this program\n\n",
+    );
+    for level in levels(cells) {
+        let _ = writeln!(
+            text,
+            "{level} concurrent commands\n  {:<28} {:>26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>6} {:>7}",
+            "",
+            "events/s",
+            "p50 ms",
+            "p99 ms",
+            "batch",
+            "sessions",
+            "server",
+            "program",
+            "WAL B",
+            "others"
+        );
+        for contender in CONTENDERS {
+            let of: Vec<&Cell> = select(cells, contender, level);
+            if !of.is_empty() {
+                text.push_str(&line(contender, &of));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn line(contender: Contender, cells: &[&Cell]) -> String {
+    let of = |value: &dyn Fn(&Cell) -> f64| Spread::of(cells.iter().map(|cell| value(cell)));
+    let rate = of(&Cell::rate);
+    format!(
+        "  {:<28} {:>9.0} ({:>6.0}–{:>6.0}) {:>8.2} {:>8.2} {:>7.1} {:>8.1} {:>7.1} {:>8.1} {:>6.0} {:>7.2}\n",
+        contender.name(),
+        rate.median,
+        rate.lowest,
+        rate.highest,
+        of(&|cell| cell.millis(0.5)).median,
+        of(&|cell| cell.millis(0.99)).median,
+        of(&|cell| cell.batch).median,
+        of(&|cell| cell.micros_an_event(cell.cpu.backends)).median,
+        of(&|cell| cell.micros_an_event(cell.cpu.server)).median,
+        of(&|cell| cell.micros_an_event(cell.cpu.client)).median,
+        of(&Cell::wal_an_event).median,
+        of(&Cell::others).median,
+    )
+}
+
+/// A paragraph a level: ours by stock and by the bare insert, with the marks where there are any.
+pub(super) fn ratios(cells: &[Cell]) -> String {
+    let mut text = String::from("ratios, each within its round: median (lowest to highest)\n");
+    for level in levels(cells) {
+        for ours in CONTENDERS
+            .into_iter()
+            .filter(|contender| contender.is_ours())
+        {
+            let marked = level == MARKED_LEVEL;
+            let pairs = [
+                (
+                    "throughput by stock",
+                    Contender::Stock,
+                    Cell::rate as fn(&Cell) -> f64,
+                ),
+                ("p50 by stock", Contender::Stock, |cell| cell.millis(0.5)),
+                ("throughput by bare insert", Contender::Bare, Cell::rate),
+                ("session CPU an event by bare", Contender::Bare, |cell| {
+                    cell.micros_an_event(cell.cpu.backends)
+                }),
+            ];
+            let marks = [
+                Mark::AtLeast(STOCK_RATE_MIN),
+                Mark::AtMost(STOCK_P50_MAX),
+                Mark::AtLeast(BARE_RATE_MIN),
+                Mark::AtMost(BARE_CPU_MAX),
+            ];
+            for ((what, yardstick, value), mark) in pairs.into_iter().zip(marks) {
+                let ratio = ratio(cells, level, ours, yardstick, value);
+                if let Some(ratio) = ratio {
+                    let mark = if marked {
+                        mark.judge(ratio.median)
+                    } else {
+                        String::new()
+                    };
+                    let _ = writeln!(
+                        text,
+                        "  {level:>4}  {:<22} {what:<29} {:>7.3} ({:.3}–{:.3}){mark}",
+                        ours.name(),
+                        ratio.median,
+                        ratio.lowest,
+                        ratio.highest
+                    );
+                }
+            }
+        }
+    }
+    text
+}
+
+/// The ratios of each round; the n-th measurement of both is of the same round.
+fn ratio(
+    cells: &[Cell],
+    level: u16,
+    ours: Contender,
+    yardstick: Contender,
+    value: fn(&Cell) -> f64,
+) -> Option<Spread> {
+    let (ours, yardstick) = (select(cells, ours, level), select(cells, yardstick, level));
+    if ours.is_empty() || yardstick.is_empty() {
+        return None;
+    }
+    let pairs = ours.into_iter().zip(yardstick);
+    Some(Spread::of(
+        pairs.map(|(ours, yardstick)| value(ours) / value(yardstick)),
+    ))
+}
+
+enum Mark {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Mark {
+    fn judge(&self, ratio: f64) -> String {
+        let (reached, words, mark) = match self {
+            Self::AtLeast(mark) => (ratio >= *mark, "at least", mark),
+            Self::AtMost(mark) => (ratio <= *mark, "at most", mark),
+        };
+        format!(
+            "  mark: {words} {mark}, {}",
+            if reached { "reached" } else { "MISSED" }
+        )
+    }
+}
+
+struct Spread {
+    lowest: f64,
+    median: f64,
+    highest: f64,
+}
+
+impl Spread {
+    fn of(values: impl IntoIterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+        let (low, high) = ((values.len().max(1) - 1) / 2, values.len() / 2);
+        Self {
+            lowest: at(0),
+            median: f64::midpoint(at(low), at(high)),
+            highest: at(values.len().max(1) - 1),
+        }
+    }
+}
+
+fn levels(cells: &[Cell]) -> Vec<u16> {
+    let mut levels: Vec<u16> = cells.iter().map(|cell| cell.level).collect();
+    levels.sort_unstable();
+    levels.dedup();
+    levels
+}
+
+fn select(cells: &[Cell], contender: Contender, level: u16) -> Vec<&Cell> {
+    let wanted = |cell: &&Cell| cell.contender == contender && cell.level == level;
+    cells.iter().filter(wanted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_median_lies_between_the_middle_two_of_an_even_number() {
+        let odd = Spread::of([3.0, 1.0, 2.0]);
+        assert_eq!((odd.lowest, odd.median, odd.highest), (1.0, 2.0, 3.0));
+        assert!((Spread::of([1.0, 2.0, 4.0, 9.0]).median - 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_mark_says_when_it_is_missed() {
+        assert!(Mark::AtLeast(12.0).judge(11.9).ends_with("MISSED"));
+        assert!(Mark::AtMost(0.1).judge(0.1).ends_with("reached"));
+    }
+}

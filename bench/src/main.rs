@@ -1,0 +1,36 @@
+//! Yardsticks: each program measures Runnel beside what it must beat, interleaved in one run on one
+//! machine, and prints ratios. They are run by hand; nothing in a test depends on a clock.
+
+#![forbid(unsafe_code)]
+
+mod append;
+mod cluster;
+mod cpu;
+mod gauge;
+mod machine;
+mod people;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures Runnel beside what it must beat; see docs/performance.md")]
+struct Cli {
+    #[command(subcommand)]
+    program: Program,
+}
+
+#[derive(Subcommand)]
+enum Program {
+    /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
+    Append(append::AppendArgs),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Program::Append(args) = Cli::parse().program;
+    tokio::select! {
+        result = append::run(args) => result,
+        // The cluster goes with the dropped future.
+        interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
+    }
+}
