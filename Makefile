@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test services services-stop lint docs ci
+.PHONY: help run demo test services services-stop lint docs ci bench-append bench-append-long
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -34,3 +34,9 @@ docs: ## the API documentation, warnings refused
 
 ci: ## the whole of continuous integration
 	.ci/run
+
+bench-append: ## appends a second beside stock cqrs-es and the bare insert, on a private PostgreSQL with fsync on (6 minutes)
+	@cargo build --profile quick -p bench && target/quick/bench append $(BENCH_ARGS)
+
+bench-append-long: ## ours alone to ten million events: does the rate hold? (up to 30 minutes, 15 GB of disk)
+	@cargo build --profile quick -p bench && target/quick/bench append --long $(BENCH_ARGS)
