@@ -1,1 +1,10 @@
-//! projector
+//! The projection engine and the operator's command line.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`engine`] | leases, cursors, batches, parking, generations |
+//! | [`application`] | the service: settings, pools, admin checks, the engine, and a clean stop |
+//! | [`settings`] | the settings of the engine |
+//! | [`cli`] | the operator's verbs |
+
+pub mod engine;

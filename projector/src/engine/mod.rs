@@ -1,0 +1,239 @@
+//! The projection engine: leases say who feeds a partition, a source yields its events, one transaction a batch moves rows
+//! and checkpoint together, and the lease's epoch in the checkpoint keeps everybody else out.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`source`] | where events come from |
+//! | `continuity`, `batch` | what continues a cursor, and how much of it goes into one transaction |
+//! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
+//! | `poison`, [`parked`], [`repair`] | what cannot be applied |
+//! | `lease`, `generation` | who works, and on which tables |
+//! | `step`, `run` | one batch, driven by tests; the loops, driven by the clock |
+//! | [`standing`] | how far everything is |
+
+mod batch;
+mod checkpoint;
+mod continuity;
+mod cursor;
+mod generation;
+mod lease;
+mod metrics;
+pub mod parked;
+mod plan;
+mod poison;
+pub mod repair;
+mod run;
+pub mod source;
+pub mod standing;
+mod step;
+mod trace;
+mod wake;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use event_store::{EventStore, PartitionReader};
+use events::{IncarnationLog, Partition, PartitionCount};
+use read_model::projection::Projection;
+use sqlx::PgPool;
+use tokio::sync::{Notify, broadcast};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use batch::BatchLimits;
+pub use cursor::Applied;
+pub use step::Outcome;
+
+use cursor::Cursor;
+use lease::LeaseScope;
+use plan::Plan;
+use source::{PostgresSource, Source};
+
+/// How many batches a slow subscriber may fall behind before it is told that it missed some.
+const APPLIED_BACKLOG_MAX: usize = 1024;
+
+/// The engine's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// How long a lease lasts without being renewed (`PROJECTOR_LEASE`).
+    pub lease: Duration,
+    /// `PROJECTION_BATCH_EVENTS` and `PROJECTION_BATCH_ROWS`.
+    pub batch: BatchLimits,
+    /// More parked keys than this in one partition are a suspect deploy (`PARKED_KEYS_MAX`).
+    pub parked_keys_max: usize,
+    /// How often the heads are looked at behind the wake-ups (`SOURCE_SILENCE_MAX`).
+    pub silence_max: Duration,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(10),
+            batch: BatchLimits {
+                events_max: 1_000,
+                rows_max: 20_000,
+            },
+            parked_keys_max: 100,
+            silence_max: Duration::from_millis(250),
+        }
+    }
+}
+
+/// How the engine is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EngineHealth {
+    /// Projections that stopped because they would park too many keys.
+    pub suspect: Vec<&'static str>,
+    /// Projections that are not shown yet.
+    pub filling: Vec<&'static str>,
+    /// Projections that an operator has paused.
+    pub paused: Vec<&'static str>,
+    /// Whether the leases could be tended lately.
+    pub attending: bool,
+}
+
+/// The engine; clones are the same one.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    source: Arc<dyn Source>,
+    /// Fills holes, whatever the source is.
+    store: PostgresSource,
+    reader: PartitionReader,
+    projections: Vec<&'static dyn Projection>,
+    partitions: PartitionCount,
+    settings: EngineSettings,
+    owner: Uuid,
+    plan: Mutex<Plan>,
+    slots: Vec<Slot>,
+    /// Somebody wants leases and generations to be looked at now.
+    attention: Notify,
+    applied: broadcast::Sender<Applied>,
+    stopping: CancellationToken,
+}
+
+/// What belongs to one partition.
+#[derive(Default)]
+struct Slot {
+    cursors: tokio::sync::Mutex<Vec<Cursor>>,
+    wake: Notify,
+}
+
+impl Engine {
+    /// An engine that reads from the event store itself. `pool` leads to the primary and checks each new connection's
+    /// incarnation.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open(
+        pool: PgPool,
+        store: &EventStore,
+        projections: &[&'static dyn Projection],
+        settings: EngineSettings,
+    ) -> Result<Self, sqlx::Error> {
+        let reader = store.partition_reader().on(pool.clone());
+        let source = Arc::new(PostgresSource::new(reader));
+        Self::open_with_source(pool, store, projections, settings, source).await
+    }
+
+    /// An engine that reads from `source`, and from the event store where the source leaves holes.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_with_source(
+        pool: PgPool,
+        store: &EventStore,
+        projections: &[&'static dyn Projection],
+        settings: EngineSettings,
+        source: Arc<dyn Source>,
+    ) -> Result<Self, sqlx::Error> {
+        metrics::register();
+        let reader = store.partition_reader().on(pool.clone());
+        let partitions = store.partitions();
+        let log = event_store::incarnation::load_log(&pool).await?;
+        let engine = Self {
+            inner: Arc::new(Inner {
+                source,
+                store: PostgresSource::new(reader.clone()),
+                reader,
+                projections: projections.to_vec(),
+                partitions,
+                settings,
+                owner: Uuid::new_v4(),
+                plan: Mutex::new(Plan::new(log)),
+                slots: partitions.iter().map(|_| Slot::default()).collect(),
+                attention: Notify::new(),
+                applied: broadcast::Sender::new(APPLIED_BACKLOG_MAX),
+                stopping: CancellationToken::new(),
+                pool,
+            }),
+        };
+        for projection in projections {
+            lease::create(&engine.inner.pool, engine.scope(*projection), partitions.get()).await?;
+        }
+        Ok(engine)
+    }
+
+    /// Everything that is committed from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Applied> {
+        self.inner.applied.subscribe()
+    }
+
+    /// The partitions of the store.
+    #[must_use]
+    pub fn partitions(&self) -> PartitionCount {
+        self.inner.partitions
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> EngineHealth {
+        self.plan().health(&self.inner.projections, self.inner.settings.lease)
+    }
+
+    /// Which partitions of `projection` this engine feeds.
+    #[must_use]
+    pub fn holds(&self, projection: &str) -> Vec<Partition> {
+        self.plan().holds(projection)
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.inner.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn log(&self) -> Arc<IncarnationLog> {
+        self.plan().log()
+    }
+
+    fn slot(&self, partition: Partition) -> &Slot {
+        &self.inner.slots[partition.index()]
+    }
+
+    fn scope(&self, projection: &dyn Projection) -> LeaseScope {
+        LeaseScope {
+            projection: projection.name(),
+            revision: projection.revision(),
+            owner: self.inner.owner,
+            length: self.inner.settings.lease,
+        }
+    }
+
+    /// Says that `partition` has new events.
+    pub fn wake(&self, partition: Partition) {
+        if let Some(slot) = self.inner.slots.get(partition.index()) {
+            slot.wake.notify_one();
+        }
+    }
+
+    /// Says that any partition may have new events.
+    pub fn wake_all(&self) {
+        for slot in &self.inner.slots {
+            slot.wake.notify_one();
+        }
+    }
+}

@@ -1,0 +1,422 @@
+//! One step at a time: look at leases and generations, or move one partition by what its source gives. The loops in
+//! [`super::run`] call these; so do tests, which therefore never sleep.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use events::{Address, Partition, RecordedEvent};
+use tracing::Instrument as _;
+
+use super::batch::Pace;
+use super::checkpoint;
+use super::continuity::continue_from;
+use super::cursor::{Applied, BatchEnd, Cursor};
+use super::plan::Task;
+use super::repair::Bench;
+use super::source::Stretch;
+use super::{Engine, generation, lease, metrics, standing, trace};
+
+const READ_PAUSED: &str = "select projection from projection.control where paused";
+
+/// What a step came to. Of several cursors the most telling one counts: work done, then trouble, then nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Idle,
+    /// So many events were applied or parked, summed over the projections.
+    Applied {
+        /// How many.
+        events: u64,
+    },
+    /// Another daemon holds the lease, or the checkpoint is void: this cursor stopped.
+    Fenced,
+    /// A projection would park too many keys and stopped.
+    Suspect,
+    /// The database or the source is in trouble; the same is tried again later.
+    Trouble,
+}
+
+impl Outcome {
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Applied { events: a }, Self::Applied { events: b }) => {
+                Self::Applied { events: a + b }
+            }
+            (applied @ Self::Applied { .. }, _) | (_, applied @ Self::Applied { .. }) => applied,
+            (Self::Idle, other) => other,
+            (first, _) => first,
+        }
+    }
+}
+
+impl Engine {
+    /// Looks at leases, generations and control rows, and then moves every partition by one stretch.
+    pub async fn step(&self) -> Outcome {
+        let mut outcome = match self.attend().await {
+            Ok(()) => Outcome::Idle,
+            Err(error) => {
+                tracing::warn!(error = %error, "leases and generations could not be tended");
+                Outcome::Trouble
+            }
+        };
+        for partition in self.inner.partitions.iter() {
+            outcome = outcome.and(self.step_partition(partition).await);
+        }
+        outcome
+    }
+
+    /// Says that this daemon lives, renews, gives up and takes leases, and does what the holder of partition 0 does for the
+    /// generations.
+    ///
+    /// # Errors
+    /// The database's; everything is tried again with the next call.
+    pub async fn attend(&self) -> Result<(), sqlx::Error> {
+        let pool = &self.inner.pool;
+        let log = event_store::incarnation::load_log(pool).await?;
+        self.plan().set_log(log.clone());
+        let paused: Vec<String> = sqlx::query_scalar(READ_PAUSED).fetch_all(pool).await?;
+        self.plan().set_paused(paused.into_iter().collect());
+        let mut changed = false;
+        for &projection in &self.inner.projections {
+            let scope = self.scope(projection);
+            let held = lease::tend(pool, scope, self.inner.partitions.get()).await?;
+            let mut known = generation::read(pool, scope.projection).await?;
+            let tables = projection.tables();
+            // Twice, because what was created on an empty store can be shown at once.
+            for _ in 0..2 {
+                if !held.contains_key(&Partition(0))
+                    || !generation::tend(pool, scope, &tables, &known, &log).await?
+                {
+                    break;
+                }
+                known = generation::read(pool, scope.projection).await?;
+            }
+            changed |= self.plan().set(scope.projection, held, known);
+        }
+        self.plan().attended();
+        if changed {
+            self.wake_all();
+        }
+        Ok(())
+    }
+
+    /// Tells the lag metrics of what this engine feeds.
+    pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
+        for standing in standing::read(&self.inner.pool, None).await? {
+            let held = self.plan().holds(&standing.projection);
+            if !held.contains(&Partition(standing.partition)) {
+                continue;
+            }
+            let generation = standing.generation.to_string();
+            let partition = standing.partition.to_string();
+            let labels = [standing.projection.as_str(), &generation, &partition];
+            metrics::POSITION.with_label_values(&labels).set(standing.position);
+            metrics::LAG_EVENTS.with_label_values(&labels).set(standing.lag_events);
+            #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
+            let seconds = standing.lag_seconds as i64;
+            metrics::LAG_SECONDS.with_label_values(&labels).set(seconds);
+        }
+        Ok(())
+    }
+
+    /// Moves the cursors of one partition by one stretch of its source.
+    pub async fn step_partition(&self, partition: Partition) -> Outcome {
+        let mut cursors = self.slot(partition).cursors.lock().await;
+        let tasks = self.plan().tasks(&self.inner.projections, partition);
+        cursors.retain(|cursor| {
+            tasks.iter().any(|task| task.key == cursor.key && task.epoch == cursor.epoch)
+        });
+        let mut outcome = Outcome::Idle;
+        for task in tasks {
+            if !cursors.iter().any(|cursor| cursor.key == task.key) {
+                match self.begin(task).await {
+                    Ok(Some(cursor)) => cursors.push(cursor),
+                    Ok(None) => outcome = outcome.and(Outcome::Fenced),
+                    Err(error) => {
+                        self.log_trouble(task.key.projection, partition, &*error);
+                        outcome = outcome.and(Outcome::Trouble);
+                    }
+                }
+            }
+        }
+        let now = Instant::now();
+        let mut due: Vec<&mut Cursor> = cursors
+            .iter_mut()
+            .filter(|cursor| cursor.is_due(now) && self.plan().allows(cursor.key))
+            .collect();
+        due.sort_by_key(|cursor| cursor.position);
+        // Cursors that stand at the same position share one read; one that is behind reads by itself until it has come up.
+        let mut rest = due.as_mut_slice();
+        while let Some(first) = rest.first() {
+            let position = first.position;
+            let length = rest.partition_point(|cursor| cursor.position == position);
+            let (group, later) = rest.split_at_mut(length);
+            outcome = outcome.and(self.feed(partition, group).await);
+            rest = later;
+        }
+        let lost: BTreeSet<_> =
+            cursors.iter().filter(|cursor| cursor.is_lost()).map(|cursor| cursor.key).collect();
+        if !lost.is_empty() {
+            cursors.retain(|cursor| !lost.contains(&cursor.key));
+            self.inner.attention.notify_one();
+        }
+        outcome
+    }
+
+    /// A cursor for a task, if its lease is still ours.
+    async fn begin(
+        &self,
+        task: Task,
+    ) -> Result<Option<Cursor>, Box<dyn std::error::Error + Send + Sync>> {
+        let (pool, revision) = (&self.inner.pool, task.projection.revision());
+        let owner = self.inner.owner;
+        let adopted = checkpoint::adopt(pool, task.key, revision, owner, task.epoch).await?;
+        if adopted.is_none() {
+            return Ok(None);
+        }
+        let bench = Bench {
+            pool,
+            reader: &self.inner.reader,
+            projection: task.projection,
+            generation: task.key.generation,
+        };
+        let retried = bench.retry_unknown_versions(task.key).await?;
+        if retried.applied > 0 {
+            tracing::info!(
+                projection = task.key.projection,
+                events = retried.applied,
+                "events that an older binary did not know were applied"
+            );
+        }
+        let Some(from) = checkpoint::read(pool, task.key).await? else {
+            return Ok(None);
+        };
+        let settings = self.inner.settings;
+        let pace = Pace::new(settings.batch.events_max, settings.lease);
+        let mut cursor = Cursor::new(task.key, task.projection, from, task.epoch, pace);
+        cursor.load_parked(pool, from.parked_version).await?;
+        self.tell_parked(&cursor);
+        Ok(Some(cursor))
+    }
+
+    /// Reads once and moves every cursor of the group, which all stand at the same position.
+    async fn feed(&self, partition: Partition, group: &mut [&mut Cursor]) -> Outcome {
+        let Some(after) = group.first().map(|cursor| cursor.position) else {
+            return Outcome::Idle;
+        };
+        let limit = group.iter().map(|cursor| cursor.pace.events()).max().unwrap_or(1);
+        let stretch = match self.read(partition, after, limit).await {
+            Ok(stretch) => stretch,
+            Err(error) => {
+                let mut outcome = Outcome::Idle;
+                for cursor in group {
+                    cursor.back_off();
+                    self.log_trouble(cursor.key.projection, partition, &*error);
+                    outcome = Outcome::Trouble;
+                }
+                return outcome;
+            }
+        };
+        let mut outcome = Outcome::Idle;
+        for cursor in group {
+            let span = tracing::info_span!(
+                "apply",
+                projection = cursor.key.projection,
+                partition = partition.0,
+                events = stretch.events.len()
+            );
+            if !stretch.events.is_empty() {
+                trace::link(&span, &stretch.events);
+            }
+            outcome = outcome.and(self.move_cursor(cursor, &stretch).instrument(span).await);
+        }
+        outcome
+    }
+
+    async fn read(
+        &self,
+        partition: Partition,
+        after: i64,
+        limit: usize,
+    ) -> Result<Stretch, Box<dyn std::error::Error + Send + Sync>> {
+        let stretch = self.inner.source.read(partition, after, limit).await?;
+        if stretch.head < after {
+            let message = format!(
+                "the checkpoint {partition}:{after} is above the head {}: the store lost its tail; \
+                 see `projector store fork`",
+                stretch.head
+            );
+            return Err(message.into());
+        }
+        let continued =
+            continue_from(partition, after, stretch.events, &self.inner.store).await?;
+        metrics::DUPLICATES_DROPPED.inc_by(continued.duplicates_dropped);
+        metrics::HOLES_FILLED.inc_by(continued.holes_filled);
+        if continued.holes_filled > 0 {
+            tracing::warn!(partition = partition.0, after, "a hole was filled from the store");
+        }
+        if self.log().current() < stretch.incarnation {
+            let log = event_store::incarnation::load_log(&self.inner.pool).await?;
+            self.plan().set_log(log);
+        }
+        Ok(Stretch {
+            events: continued.events,
+            ..stretch
+        })
+    }
+
+    /// Applies a stretch in as many batches as it needs.
+    async fn move_cursor(&self, cursor: &mut Cursor, stretch: &Stretch) -> Outcome {
+        let address = Address {
+            partition: cursor.key.partition,
+            position: cursor.position,
+        };
+        if self.log().is_void(cursor.incarnation, address) {
+            tracing::error!(
+                projection = cursor.key.projection,
+                generation = cursor.key.generation,
+                "the store lost what the checkpoint {address} says: a new generation will be filled"
+            );
+            cursor.lose();
+            return Outcome::Fenced;
+        }
+        let mut outcome = Outcome::Idle;
+        let mut rest = stretch.events.as_slice();
+        while !rest.is_empty() && !self.inner.stopping.is_cancelled() {
+            let count = cursor.cut(rest, self.inner.settings.batch);
+            let (batch, later) = rest.split_at(count);
+            match self.move_by(cursor, stretch, batch).await {
+                Ok(applied @ Outcome::Applied { .. }) => outcome = outcome.and(applied),
+                Ok(other) => return outcome.and(other),
+                Err(error) => {
+                    let wait = cursor.back_off();
+                    self.log_trouble(cursor.key.projection, cursor.key.partition, &error);
+                    tracing::debug!(wait_ms = wait.as_millis(), "backing off");
+                    return outcome.and(Outcome::Trouble);
+                }
+            }
+            rest = later;
+        }
+        outcome
+    }
+
+    /// One batch. An attempt that was not answered is resolved before another begins.
+    async fn move_by(
+        &self,
+        cursor: &mut Cursor,
+        stretch: &Stretch,
+        batch: &[RecordedEvent],
+    ) -> Result<Outcome, sqlx::Error> {
+        if cursor.is_unanswered() {
+            return self.read_again(cursor).await;
+        }
+        let begun = Instant::now();
+        let parked_keys_max = self.inner.settings.parked_keys_max;
+        let pool = &self.inner.pool;
+        let end = cursor.commit_batch(pool, stretch.incarnation, batch, parked_keys_max).await?;
+        match end {
+            BatchEnd::Committed { applied, parked } => {
+                self.plan().suspect(cursor.key, false);
+                self.tell_committed(cursor, stretch, batch, begun.elapsed());
+                if parked > 0 {
+                    self.tell_parked(cursor);
+                }
+                self.publish(applied);
+                let events = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+                Ok(Outcome::Applied { events })
+            }
+            BatchEnd::Unexpected | BatchEnd::ParkedChanged => self.read_again(cursor).await,
+            BatchEnd::Suspect => {
+                self.plan().suspect(cursor.key, true);
+                cursor.back_off();
+                tracing::error!(
+                    projection = cursor.key.projection,
+                    partition = cursor.key.partition.0,
+                    parked_keys_max,
+                    "{} would park more than {parked_keys_max} keys of partition {}: it stops, the deploy is suspect",
+                    cursor.key.projection,
+                    cursor.key.partition
+                );
+                Ok(Outcome::Suspect)
+            }
+        }
+    }
+
+    /// Follows the checkpoint: another's epoch stops the cursor, a new position means that the batch had committed,
+    /// otherwise the cursor goes on from what it says.
+    async fn read_again(&self, cursor: &mut Cursor) -> Result<Outcome, sqlx::Error> {
+        let now = checkpoint::read(&self.inner.pool, cursor.key).await?;
+        let Some(now) = now.filter(|now| now.epoch == cursor.epoch) else {
+            tracing::warn!(
+                projection = cursor.key.projection,
+                partition = cursor.key.partition.0,
+                epoch = cursor.epoch,
+                "partition {} is another daemon's now",
+                cursor.key.partition
+            );
+            cursor.lose();
+            return Ok(Outcome::Fenced);
+        };
+        let events = now.position.abs_diff(cursor.position);
+        if let Some(applied) = cursor.read_again(&self.inner.pool, now).await? {
+            self.publish(applied);
+        }
+        self.tell_parked(cursor);
+        self.wake(cursor.key.partition);
+        Ok(if events > 0 { Outcome::Applied { events } } else { Outcome::Idle })
+    }
+
+    fn publish(&self, applied: Applied) {
+        // Nobody needs to listen.
+        let _ = self.inner.applied.send(applied);
+    }
+
+    fn tell_committed(
+        &self,
+        cursor: &Cursor,
+        stretch: &Stretch,
+        batch: &[RecordedEvent],
+        time: Duration,
+    ) {
+        let key = cursor.key;
+        let generation = key.generation.to_string();
+        let partition = key.partition.to_string();
+        let labels = [key.projection, &generation, &partition];
+        metrics::POSITION.with_label_values(&labels).set(cursor.position);
+        let behind = (stretch.head - cursor.position).max(0);
+        metrics::LAG_EVENTS.with_label_values(&labels).set(behind);
+        metrics::BATCH_SECONDS.with_label_values(&[key.projection]).observe(time.as_secs_f64());
+        if behind == 0 {
+            metrics::LAG_SECONDS.with_label_values(&labels).set(0);
+        }
+        if self.plan().is_active(key) {
+            let now = Utc::now();
+            for event in batch {
+                let age = (now - event.recorded_at).to_std().unwrap_or_default();
+                metrics::VISIBILITY_LAG.observe(age.as_secs_f64());
+            }
+        }
+    }
+
+    fn tell_parked(&self, cursor: &Cursor) {
+        self.plan().parked(cursor.key, cursor.parked_keys());
+        let keys = self.plan().parked_keys(cursor.key.projection);
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        metrics::PARKED_KEYS.with_label_values(&[cursor.key.projection]).set(keys);
+    }
+
+    fn log_trouble(
+        &self,
+        projection: &'static str,
+        partition: Partition,
+        error: &(dyn std::error::Error + 'static),
+    ) {
+        tracing::warn!(
+            projection,
+            partition = partition.0,
+            error = error,
+            "{projection} cannot go on at partition {partition}; it is tried again"
+        );
+    }
+}
