@@ -1,8 +1,12 @@
 //! Brings a database to this version's schema and makes the event store in it.
 
+use std::io::Write as _;
+
 use anyhow::Context as _;
 use event_store::{EventStore, PartitionCount};
-use platform::config::{DatabaseSettings, Problems};
+use platform::config::{
+    DatabaseArgs, DatabaseSettings, Problems, ProcessArgs, SecretArgs,
+};
 use platform::database::{PoolPlan, pool};
 use platform::secret::SecretKey;
 use sqlx::PgPool;
@@ -30,6 +34,39 @@ impl StoreArgs {
     }
 }
 
+/// What `runnel migrate` needs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct MigrateArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap shows the text of a flattened field as help")]
+    pub store: StoreArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub secret: SecretArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub process: ProcessArgs,
+}
+
+/// `runnel migrate`: with the owner's DATABASE_URL, before the services of a new version start.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
+    let mut problems = Problems::default();
+    let process = args.process.validate(&mut problems);
+    let partitions = args.store.validate(&mut problems);
+    let secret = args.secret.validate(process.mode, &mut problems);
+    let database = args.database.validate(&mut problems);
+    problems.check_or_exit();
+    migrate(&database, partitions, &secret.key).await?;
+    let said = format!("The database is at this version; {} partitions.\n", partitions.get());
+    std::io::stdout().write_all(said.as_bytes()).context("cannot write to standard output")
+}
+
 /// Runs what has not run yet. Repeating it changes nothing; a second process waits for the first.
 ///
 /// # Errors
@@ -41,12 +78,12 @@ pub async fn migrate(
     secret: &SecretKey,
 ) -> anyhow::Result<()> {
     let pool = pool(database, PoolPlan::unhurried("migrate", 1))?;
-    let result = run(&pool, partitions, secret).await;
+    let result = migrate_with(&pool, partitions, secret).await;
     pool.close().await;
     result
 }
 
-async fn run(pool: &PgPool, partitions: PartitionCount, secret: &SecretKey) -> anyhow::Result<()> {
+async fn migrate_with(pool: &PgPool, partitions: PartitionCount, secret: &SecretKey) -> anyhow::Result<()> {
     MIGRATIONS.run(pool).await.context("the migrations failed")?;
     EventStore::create(pool, partitions, &secret.fingerprint())
         .await

