@@ -31,7 +31,7 @@ create table event_store.partition_head (
     partition integer primary key,
     incarnation integer not null,
     position bigint not null default 0,
-    recorded_at timestamptz not null default '-infinity',
+    recorded_at timestamptz not null default 'epoch',
     digest bytea not null default decode(repeat('00', 16), 'hex') check (octet_length(digest) = 16),
     floor bigint not null default 0,
     floor_digest bytea not null default decode(repeat('00', 16), 'hex')
@@ -114,7 +114,7 @@ create table event_store.relay_lease (
     partition integer primary key,
     owner uuid,
     epoch bigint not null default 0,
-    expires_at timestamptz not null default '-infinity',
+    expires_at timestamptz not null default 'epoch',
     incarnation integer not null default 0,
     relayed_position bigint not null default 0
 ) with (fillfactor = 10);

@@ -4,13 +4,14 @@ use events::{Partition, PartitionCount, StreamId};
 
 use crate::entry::{Claim, OutcomeKey};
 
-/// A stream's type and name as 128 bits of blake3: no allocation, and nobody can make two names meet.
+/// A stream's partition, type and name as 128 bits of blake3: no allocation, and nobody can make two names meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StreamKey(u128);
 
 impl StreamKey {
-    pub(crate) fn of(stream: &StreamId) -> Self {
+    pub(crate) fn of(partition: Partition, stream: &StreamId) -> Self {
         Self::from_parts(&[
+            &partition.0.to_le_bytes(),
             stream.aggregate_type.as_bytes(),
             b"\0",
             stream.tenant.as_str().as_bytes(),
@@ -20,13 +21,43 @@ impl StreamKey {
     }
 
     /// From the columns of `event_store.stream`; the name is `tenant/id` already.
-    pub(crate) fn of_row(aggregate_type: &str, name: &str) -> Self {
-        Self::from_parts(&[aggregate_type.as_bytes(), b"\0", name.as_bytes()])
+    pub(crate) fn of_row(partition: Partition, aggregate_type: &str, name: &str) -> Self {
+        let partition = partition.0.to_le_bytes();
+        Self::from_parts(&[&partition, aggregate_type.as_bytes(), b"\0", name.as_bytes()])
     }
 
     fn from_parts(parts: &[&[u8]]) -> Self {
         let mut hasher = blake3::Hasher::new();
         for part in parts {
+            hasher.update(part);
+        }
+        Self(low_128(&hasher.finalize()))
+    }
+}
+
+/// A claim, an idempotency key or a home as 128 bits of blake3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct LockKey(u128);
+
+impl LockKey {
+    pub(crate) fn of_claim(tenant: &str, claim: &Claim) -> Self {
+        Self::from_parts(&[tenant.as_bytes(), claim.kind.as_bytes(), &claim.key_hash])
+    }
+
+    pub(crate) fn of_outcome(tenant: &str, key: &OutcomeKey) -> Self {
+        let OutcomeKey { principal, route, key } = key;
+        Self::from_parts(&[tenant.as_bytes(), principal.as_bytes(), route.as_bytes(), key.as_bytes()])
+    }
+
+    pub(crate) fn of_home(aggregate_type: &str, name: &str) -> Self {
+        Self::from_parts(&[aggregate_type.as_bytes(), name.as_bytes()])
+    }
+
+    /// Each part with its length before it, so that no two lists of parts read the same.
+    fn from_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(&part.len().to_le_bytes());
             hasher.update(part);
         }
         Self(low_128(&hasher.finalize()))
@@ -48,7 +79,7 @@ pub(crate) fn claim_partition(claim: &Claim, count: PartitionCount) -> Partition
         .key_hash
         .split_first_chunk()
         .expect("a claim's hash has 32 bytes");
-    partition_of_bits(u64::from_le_bytes(*head), count)
+    partition_of_bits(u128::from_le_bytes(*head), count)
 }
 
 /// The home of a stored answer.
@@ -71,17 +102,11 @@ fn hashed_partition(parts: &[&str], count: PartitionCount) -> Partition {
         hasher.update(part.as_bytes());
         hasher.update(b"\0");
     }
-    let bits = low_128(&hasher.finalize());
-    let (low, _) = bits
-        .to_le_bytes()
-        .split_first_chunk()
-        .map(|(head, _)| (u64::from_le_bytes(*head), ()))
-        .expect("16 bytes have a first 8");
-    partition_of_bits(low, count)
+    partition_of_bits(low_128(&hasher.finalize()), count)
 }
 
-fn partition_of_bits(bits: u64, count: PartitionCount) -> Partition {
-    let number = bits % u64::from(count.get());
+fn partition_of_bits(bits: u128, count: PartitionCount) -> Partition {
+    let number = bits % u128::from(count.get());
     Partition(u16::try_from(number).expect("a remainder by a u16 fits a u16"))
 }
 
@@ -95,9 +120,11 @@ mod tests {
     fn a_stream_has_the_same_key_by_id_and_by_row() {
         let tenant = TenantId::parse("acme").expect("a tenant");
         let stream = StreamId::user(&tenant, uuid::Uuid::nil());
-        let by_row = StreamKey::of_row("user", &stream.name());
-        assert_eq!(StreamKey::of(&stream), by_row);
-        assert_ne!(StreamKey::of_row("post", &stream.name()), by_row);
+        let (here, there) = (Partition(2), Partition(3));
+        let by_row = StreamKey::of_row(here, "user", &stream.name());
+        assert_eq!(StreamKey::of(here, &stream), by_row);
+        assert_ne!(StreamKey::of(there, &stream), by_row);
+        assert_ne!(StreamKey::of_row(here, "post", &stream.name()), by_row);
     }
 
     #[test]

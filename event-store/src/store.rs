@@ -289,6 +289,7 @@ impl EventStore {
             version: last.sequence,
             position: last.address.position,
         };
-        self.known.learn(incarnation, StreamKey::of(stream), known);
+        let key = StreamKey::of(last.address.partition, stream);
+        self.known.learn(incarnation, key, known);
     }
 }

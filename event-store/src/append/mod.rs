@@ -18,8 +18,20 @@
 //! | [`failure`] | which failures are whose |
 //! | [`wake`] | telling others that heads have moved |
 
+mod acquire;
+mod batch;
+mod candidate;
+mod columns;
+mod connection;
+mod failure;
+mod judge;
 mod lane;
+mod streams;
+mod sweep;
+mod unknown;
 mod wake;
+mod window;
+mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -34,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 use crate::entry::{AppendError, Entry, Verdict};
 use crate::metrics;
 use crate::store::EventStore;
+use candidate::Candidate;
 use lane::Job;
 pub use wake::{CHANNEL, Heads};
 
@@ -90,6 +103,7 @@ pub struct Appender {
 #[derive(Debug)]
 struct Shared {
     store: EventStore,
+    homed_types: &'static [&'static str],
     queues: Vec<mpsc::Sender<Job>>,
     heads: watch::Receiver<Heads>,
     stop: CancellationToken,
@@ -119,6 +133,7 @@ impl Appender {
             let (queue, jobs) = mpsc::channel(settings.queue_max);
             let lane = lane::LaneSettings {
                 number,
+                lanes,
                 store: store.clone(),
                 options: options.clone(),
                 append: settings,
@@ -129,10 +144,11 @@ impl Appender {
             queues.push(queue);
         }
         tokio::spawn(wake::notify(options, heads.clone(), stop.clone()));
-        tokio::spawn(lane::sweep_outcomes(store.clone(), stop.clone()));
+        tokio::spawn(sweep::sweep_outcomes(store.clone(), stop.clone()));
         let threads = Mutex::new(threads);
         let shared = Shared {
             store,
+            homed_types: settings.homed_types,
             queues,
             heads,
             stop,
@@ -152,7 +168,9 @@ impl Appender {
         let lane = entry.partition.index() % self.shared.queues.len();
         let (answer, verdict) = oneshot::channel();
         let arrived = Instant::now();
-        let job = Job { entry, answer };
+        let homed_types = self.shared.homed_types;
+        let candidate = Candidate::new(entry, self.shared.store.partitions(), homed_types);
+        let job = Job { candidate, answer };
         self.shared.queues[lane]
             .try_send(job)
             .map_err(|error| match error {
