@@ -1,0 +1,15 @@
+//! The platform as its users meet it: over sockets, against a real PostgreSQL, from settings.
+//!
+//! One binary, because linking is what tests spend most of their time on.
+
+mod admin;
+mod app;
+mod bodies;
+mod connections;
+mod database;
+mod limits;
+mod logs;
+mod problems;
+mod settings;
+mod tokens;
+mod wire;

@@ -1,0 +1,184 @@
+//! Everything that fails is answered with a problem.
+
+use serde_json::Value;
+
+use super::app::{App, problem};
+
+#[track_caller]
+fn check(problem: &Value, status: u16, code: &str) {
+    assert_eq!(
+        (&problem["status"], &problem["code"]),
+        (&status.into(), &code.into())
+    );
+}
+
+#[tokio::test]
+async fn a_panic_is_a_500_with_the_request_id_and_the_worker_goes_on() {
+    let app = App::spawn().await;
+    for _ in 0..3 {
+        let answer = app.get("/panic").await;
+        let problem = problem(answer).await;
+        check(&problem, 500, "internal");
+        assert!(
+            !problem.to_string().contains("as planned"),
+            "the cause stays inside"
+        );
+    }
+    assert_eq!(app.get("/hello").await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_unknown_route_and_a_wrong_method_are_problems() {
+    let app = App::spawn().await;
+    check(
+        &problem(app.get("/nowhere").await).await,
+        404,
+        "route_unknown",
+    );
+    let answer = app.client.delete(app.url("/items/1")).send().await.unwrap();
+    check(&problem(answer).await, 405, "method_not_allowed");
+    let unmatched = |code: &str| {
+        platform::metrics::API_ERRORS
+            .with_label_values(&["GET", "unmatched", code])
+            .get()
+    };
+    assert!(unmatched("route_unknown") > 0);
+}
+
+#[tokio::test]
+async fn a_bad_path_parameter_and_a_bad_query_are_problems() {
+    let app = App::spawn().await;
+    check(
+        &problem(app.get("/items/seven").await).await,
+        404,
+        "route_unknown",
+    );
+    check(
+        &problem(app.get("/items/7?limit=many").await).await,
+        422,
+        "invalid_parameter",
+    );
+}
+
+#[tokio::test]
+async fn a_read_past_its_deadline_is_503_with_retry_after() {
+    let app = App::spawn().await;
+    let answer = app.get("/slow").await;
+    assert_eq!(answer.headers()["retry-after"], "1");
+    check(&problem(answer).await, 503, "deadline_exceeded");
+}
+
+#[tokio::test]
+async fn the_request_id_of_the_client_comes_back_or_is_replaced() {
+    let app = App::spawn().await;
+    let id_of = async |given: &str| {
+        let request = app
+            .client
+            .get(app.url("/hello"))
+            .header("x-request-id", given);
+        let answer = request.send().await.unwrap();
+        answer.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(id_of("my-request").await, "my-request");
+    let replaced = id_of("two words").await;
+    assert!(replaced.len() == 32 && replaced != id_of("two words").await);
+    assert_eq!(id_of(&"x".repeat(129)).await.len(), 32);
+}
+
+#[tokio::test]
+async fn personal_answers_are_private_and_errors_are_not_stored() {
+    let app = App::spawn().await;
+    assert_eq!(
+        app.get("/hello").await.headers()["cache-control"],
+        "private"
+    );
+    assert_eq!(
+        app.get("/nowhere").await.headers()["cache-control"],
+        "no-store"
+    );
+}
+
+#[tokio::test]
+async fn answers_are_compressed_when_asked_and_problems_stay_readable() {
+    let app = App::spawn().await;
+    let get = async |path: &str| {
+        let request = app
+            .client
+            .get(app.url(path))
+            .header("accept-encoding", "gzip");
+        request.send().await.unwrap()
+    };
+    let answer = get("/text").await;
+    assert_eq!(answer.headers()["content-encoding"], "gzip");
+    assert!(answer.bytes().await.unwrap().len() < 1_000);
+    let answer = get("/nowhere").await;
+    assert!(answer.headers().get("content-encoding").is_none());
+    check(&problem(answer).await, 404, "route_unknown");
+}
+
+#[tokio::test]
+async fn only_listed_origins_may_call_from_a_browser() {
+    let app = App::with(|http| http.cors_origins = vec!["https://app.example".to_owned()]).await;
+    let allowed_for = async |origin: &str, path: &str| {
+        let request = app.client.get(app.url(path)).header("origin", origin);
+        let answer = request.send().await.unwrap();
+        answer
+            .headers()
+            .get("access-control-allow-origin")
+            .map(|v| v.to_str().unwrap().to_owned())
+    };
+    let app_origin = Some("https://app.example".to_owned());
+    assert_eq!(
+        allowed_for("https://app.example", "/hello").await,
+        app_origin
+    );
+    assert_eq!(
+        allowed_for("https://app.example", "/nowhere").await,
+        app_origin
+    );
+    assert_eq!(allowed_for("https://evil.example", "/hello").await, None);
+    let preflight = app
+        .client
+        .request(reqwest::Method::OPTIONS, app.url("/notes"))
+        .header("origin", "https://app.example")
+        .header("access-control-request-method", "POST")
+        .header(
+            "access-control-request-headers",
+            "authorization,idempotency-key",
+        );
+    assert_eq!(preflight.send().await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_trace_goes_through_and_rubbish_does_not() {
+    let app = App::spawn().await;
+    let trace_of = async |given: &str| -> Value {
+        let request = app
+            .client
+            .get(app.url("/context"))
+            .header("traceparent", given);
+        request.send().await.unwrap().json::<Value>().await.unwrap()["traceparent"].clone()
+    };
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(trace_of(good).await, good);
+    assert_eq!(trace_of("rubbish").await, Value::Null);
+}
+
+#[tokio::test]
+async fn the_api_documents_itself() {
+    let app = App::spawn().await;
+    let openapi: Value = app.get("/openapi.json").await.json().await.unwrap();
+    assert_eq!(openapi["openapi"], "3.1.0");
+    assert_eq!(
+        openapi["paths"]["/hello"]["get"]["description"],
+        "Says hello."
+    );
+    assert_eq!(app.get("/docs").await.headers()["location"], "/docs/");
+    let page = app.get("/docs/").await;
+    assert_eq!(page.status(), 200);
+    assert!(page.text().await.unwrap().contains("swagger"));
+    assert_eq!(app.get("/docs/swagger-ui-bundle.js").await.status(), 200);
+}
