@@ -25,7 +25,7 @@ pub(crate) enum Contender {
     Bare,
     /// Ours, doing what stock does: events with their expected version.
     Events,
-    /// Ours, doing what command-api does: with the claim on the address and idempotency keys, too.
+    /// Ours, doing all that command-api does: turns, cache, claims and idempotency keys.
     Commands,
 }
 
@@ -35,8 +35,8 @@ impl Contender {
         match self {
             Self::Stock => "stock cqrs-es + postgres-es",
             Self::Bare => "bare multi-row insert",
-            Self::Events => "ours, events only",
-            Self::Commands => "ours, claims and keys",
+            Self::Events => "ours, append alone",
+            Self::Commands => "ours, whole command",
         }
     }
 

@@ -9,8 +9,7 @@ use tokio::task::JoinSet;
 
 use super::cell::float;
 use super::databases::MEASURED;
-use super::ours::{self, Store};
-use super::writer::Extras;
+use super::ours::{self, Extras, Store};
 use super::{AppendArgs, say, statements};
 use crate::cluster::Cluster;
 use crate::cpu::CpuTimes;

@@ -6,6 +6,7 @@
 //! | [`stock`] | cqrs-es with postgres-es, as their documents say |
 //! | [`bare`], [`rows`] | the bare multi-row insert: what this PostgreSQL can do at most |
 //! | [`ours`], [`writer`] | the group commit, with the entries that command-api makes |
+//! | [`decider`] | the same, by command-api's whole way from the command to its answer |
 //! | [`databases`] | what each contender finds in its database |
 //! | [`rounds`] | the order: every contender at every level, several times |
 //! | [`report`] | medians, spread, ratios and marks |
@@ -15,6 +16,7 @@
 mod bare;
 mod cell;
 mod databases;
+mod decider;
 mod long;
 mod ours;
 mod report;

@@ -8,34 +8,16 @@ use anyhow::{Context as _, bail};
 use chrono::{SubsecRound as _, Utc};
 use cqrs_es::Aggregate as _;
 use domain::{Decision, User, UserCommand};
-use event_store::entry::{Answer, Claim, KeyedOutcome, OutcomeKey, ReadMark, Write};
+use event_store::entry::{ReadMark, Write};
 use event_store::{Appender, Entry, Heads, Verdict};
-use events::user_fields::EmailKey;
-use events::{Metadata, NewEvent, PartitionCount, Role, Scope, StreamId, TenantId, UserEvent};
+use events::{NewEvent, PartitionCount, Scope, StreamId, UserEvent};
 use serde_json::value::to_raw_value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::ours::METADATA;
+use super::ours::{self, Extras};
 use crate::gauge::Gauge;
 use crate::people::{Next, People};
-
-/// What a command does beside its events.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Extras {
-    /// A registration claims its address.
-    pub(super) claims: bool,
-    /// Of a hundred commands so many carry an idempotency key.
-    pub(super) keys_percent: u64,
-}
-
-impl Extras {
-    /// What stock can do, too.
-    pub(super) const NONE: Self = Self {
-        claims: false,
-        keys_percent: 0,
-    };
-}
 
 /// What the aggregate cache holds of a user.
 struct Known {
@@ -64,17 +46,11 @@ impl Writer {
         partitions: PartitionCount,
         extras: Extras,
     ) -> Self {
-        let tenant = TenantId::parse("acme").expect("a tenant");
-        let principal = METADATA[2].1.to_owned();
         Self {
             heads: appender.heads_changed(),
             appender,
             partitions,
-            scope: Scope {
-                tenant,
-                principal,
-                role: Role::Admin,
-            },
+            scope: ours::scope(),
             extras,
             people: People::new(u64::from(number)),
             users: Vec::new(),
@@ -164,19 +140,13 @@ impl Writer {
             .collect::<anyhow::Result<_>>()?;
         let (stream, expected) = (known.stream.clone(), known.version);
         let owner = &stream.id;
-        let claim = |key: &EmailKey| Claim {
-            kind: "email",
-            key_hash: key.hash,
-            key_version: key.key_version,
-            owner: owner.clone(),
-        };
         let take = if self.extras.claims {
-            decision.take.iter().map(claim).collect()
+            ours::claims(&decision.take, owner)
         } else {
             vec![]
         };
-        let keyed = self.people.below(100) < self.extras.keys_percent;
-        let outcome = keyed.then(|| keyed_outcome(&self.scope, owner));
+        let keyed = self.extras.is_keyed(&mut self.people);
+        let outcome = keyed.then(|| ours::keyed_outcome(&self.scope, owner));
         Ok(Entry {
             scope: self.scope.clone(),
             partition: stream.partition(self.partitions),
@@ -195,37 +165,11 @@ impl Writer {
 }
 
 fn encode(event: &UserEvent) -> anyhow::Result<NewEvent> {
-    let text = |index: usize| Some(METADATA[index].1.to_owned());
-    let metadata = Metadata {
-        request_id: text(0),
-        traceparent: text(1),
-        principal: text(2),
-    };
     Ok(NewEvent {
         event_id: Uuid::now_v7(),
         event_type: event.type_name(),
         event_version: event.version(),
         payload: event.payload().context("writing a payload")?,
-        metadata: to_raw_value(&metadata)?,
+        metadata: to_raw_value(&ours::metadata())?,
     })
-}
-
-fn keyed_outcome(scope: &Scope, id: &str) -> KeyedOutcome {
-    let key = Uuid::new_v4();
-    let answer = |status, code| Answer {
-        status,
-        code,
-        id: Some(id.to_owned()),
-    };
-    KeyedOutcome {
-        key: OutcomeKey {
-            principal: scope.principal.clone(),
-            route: "PATCH /v1/users/{id}",
-            key: key.to_string(),
-        },
-        fingerprint: *blake3::hash(key.as_bytes()).as_bytes(),
-        decided: answer(200, None),
-        claim_taken: answer(409, Some("email_taken")),
-        id_taken: answer(409, Some("id_taken")),
-    }
 }
