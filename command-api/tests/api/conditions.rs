@@ -1,0 +1,82 @@
+//! `If-Match`.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::{Answer, TestApp, TestStore, answer, user};
+
+async fn rename(app: &TestApp, token: &str, id: Uuid, if_match: &str) -> Answer {
+    let request = app.request("PATCH", &format!("/v1/users/{id}"), token);
+    answer(
+        request
+            .header("If-Match", if_match)
+            .json(&json!({ "name": "New" })),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn a_command_is_done_only_at_the_version_that_its_client_saw() {
+    let store = TestStore::create().await;
+    let app = store.start(&[]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    app.register(&token, id).await.expect(201, "");
+    rename(&app, &token, id, "\"v2\"")
+        .await
+        .expect(412, "version_mismatch");
+    rename(&app, &token, id, "\"v1\"").await.expect(200, "");
+    rename(&app, &token, id, "\"v1\"")
+        .await
+        .expect(412, "version_mismatch");
+    rename(&app, &token, id, "\"v2.3\"").await.expect(200, "");
+    rename(&app, &token, id, "*").await.expect(200, "");
+    assert_eq!(store.event_types().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_condition_counts_only_where_the_command_would_have_succeeded() {
+    let store = TestStore::create().await;
+    let app = store.start(&[]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    rename(&app, &token, id, "\"v1\"")
+        .await
+        .expect(404, "user_not_found");
+    let register = app.request("POST", "/v1/users", &token).json(&user(id));
+    answer(register.header("If-Match", "*"))
+        .await
+        .expect(412, "version_mismatch");
+    assert!(store.event_types().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_condition_that_is_not_understood_is_refused_and_not_ignored() {
+    let store = TestStore::create().await;
+    let app = store.start(&[]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    app.register(&token, id).await.expect(201, "");
+    for wrong in ["v1", "W/\"v1\"", "\"1\"", "\"v1\", \"v2\""] {
+        rename(&app, &token, id, wrong)
+            .await
+            .expect(400, "invalid_header");
+    }
+}
+
+#[tokio::test]
+async fn of_many_commands_at_one_version_exactly_one_is_done() {
+    let store = TestStore::create().await;
+    let (one, two) = (store.start(&[]), store.start(&[]));
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    one.register(&token, id).await.expect(201, "");
+    let (one, two, token) = (&one, &two, token.as_str());
+    let tries = (0..16).map(|number| {
+        let app = if number % 2 == 0 { one } else { two };
+        rename(app, token, id, "\"v1\"")
+    });
+    let answers = futures_util::future::join_all(tries).await;
+    let done = answers.iter().filter(|answer| answer.status == 200).count();
+    let stale = answers
+        .iter()
+        .filter(|answer| answer.code() == (412, "version_mismatch"))
+        .count();
+    assert_eq!((done, stale), (1, 15));
+}
