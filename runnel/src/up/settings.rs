@@ -42,6 +42,9 @@ pub struct UpArgs {
     pub command: command_api::CommandArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
+    pub projection: projector::settings::ProjectionArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
     pub http: HttpArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -80,6 +83,7 @@ pub(super) struct UpSettings {
     pub(super) told: Vec<(&'static str, String)>,
     pub(super) partitions: PartitionCount,
     pub(super) command: command_api::Config,
+    pub(super) projector: projector::ProjectorSettings,
     pub(super) admin: AdminSettings,
     pub(super) telemetry: TelemetrySettings,
     pub(super) shutdown: ShutdownSettings,
@@ -100,7 +104,7 @@ impl UpSettings {
     /// Gives every service the private cluster's URL.
     pub(super) fn use_database(&mut self, url: &SecretString) {
         for database in
-            [&mut self.command.database]
+            [&mut self.command.database, &mut self.projector.database]
         {
             database.url = url.clone();
         }
@@ -138,9 +142,13 @@ impl UpArgs {
                 http,
                 auth,
                 secret,
-                database,
+                database: database.clone(),
                 process,
                 shutdown,
+            },
+            projector: projector::ProjectorSettings {
+                engine: self.projection.validate(&mut problems),
+                database,
             },
             admin: self.admin.validate(ADMIN_LISTEN, &mut problems),
             telemetry: self.telemetry.validate(&mut problems),
