@@ -7,4 +7,9 @@
 //! | [`settings`] | the settings of the engine |
 //! | [`cli`] | the operator's verbs |
 
+pub mod application;
+pub mod cli;
 pub mod engine;
+pub mod settings;
+
+pub use application::{Application, ProjectorSettings, Wiring};

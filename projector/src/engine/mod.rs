@@ -42,6 +42,7 @@ use uuid::Uuid;
 
 pub use batch::BatchLimits;
 pub use cursor::Applied;
+pub use run::LoopEnded;
 pub use step::Outcome;
 
 use cursor::Cursor;

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use events::{RecordedEvent, TenantId};
+use chrono::{DateTime, Utc};
+use events::{Address, Partition, RecordedEvent, TenantId};
+use serde::Serialize;
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgExecutor, Row};
 use uuid::Uuid;
 
@@ -145,4 +148,131 @@ pub(crate) async fn read_keys(
             Ok((tenant, row.try_get(1)?))
         })
         .collect()
+}
+
+/// A parked key, as operators see it: its first event, and how many wait behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParkedKey {
+    /// The projection.
+    pub projection: String,
+    /// The generation.
+    pub generation: i32,
+    /// The revision of the fold that fills it.
+    pub revision: i32,
+    /// The partition.
+    pub partition: i32,
+    /// The position of the first parked event.
+    pub position: i64,
+    /// The tenant.
+    pub tenant: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// The first event's id.
+    pub event_id: Uuid,
+    /// The first event's type.
+    pub event_type: String,
+    /// The version of its payload's shape.
+    pub event_version: i32,
+    /// Why it is parked.
+    pub reason: String,
+    /// More about that; never a value of the event.
+    pub detail: String,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Since when.
+    pub parked_at: DateTime<Utc>,
+    /// How many events of the key wait behind it.
+    pub behind: i64,
+}
+
+const LIST: &str = "
+select distinct on (p.projection, p.generation, p.partition, p.tenant_id, p.routing_key)
+    p.projection, p.generation, g.revision, p.partition, p.position, p.tenant_id, p.routing_key, p.event_id,
+    p.event_type, p.event_version, p.reason, p.detail, p.attempts, p.parked_at,
+    count(*) over (partition by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key) - 1
+from projection.parked as p
+join projection.generation as g using (projection, generation)
+where p.discarded_at is null and g.state <> 'void'
+    and ($1::text is null or p.projection = $1)
+    and ($2::integer is null or exists (
+        select from projection.parked as named
+        where named.projection = p.projection and named.generation = p.generation and named.partition = p.partition
+            and named.tenant_id = p.tenant_id and named.routing_key = p.routing_key
+            and named.partition = $2 and named.position = $3 and named.discarded_at is null))
+order by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key, p.position";
+
+impl ParkedKey {
+    /// Where the first event stands, as it is written for people.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.partition, self.position)
+    }
+
+    /// Where the first event stands.
+    ///
+    /// # Errors
+    /// When the table holds a partition that no store can have.
+    pub fn first(&self) -> Result<Address, std::num::TryFromIntError> {
+        Ok(Address {
+            partition: Partition::try_from(self.partition)?,
+            position: self.position,
+        })
+    }
+}
+
+/// The parked keys of `projection`, or of all.
+///
+/// # Errors
+/// The database's.
+pub async fn list(
+    executor: impl PgExecutor<'_>,
+    projection: Option<&str>,
+) -> Result<Vec<ParkedKey>, sqlx::Error> {
+    fetch(executor, projection, None).await
+}
+
+/// The key of the parked event at `address`, in every generation in which it is parked.
+///
+/// # Errors
+/// The database's.
+pub async fn find(
+    executor: impl PgExecutor<'_>,
+    projection: &str,
+    address: Address,
+) -> Result<Vec<ParkedKey>, sqlx::Error> {
+    fetch(executor, Some(projection), Some(address)).await
+}
+
+async fn fetch(
+    executor: impl PgExecutor<'_>,
+    projection: Option<&str>,
+    address: Option<Address>,
+) -> Result<Vec<ParkedKey>, sqlx::Error> {
+    let rows = sqlx::query(LIST)
+        .bind(projection)
+        .bind(address.map(|address| address.partition.as_i32()))
+        .bind(address.map(|address| address.position))
+        .fetch_all(executor)
+        .await?;
+    rows.iter().map(parked_key).collect()
+}
+
+fn parked_key(row: &PgRow) -> Result<ParkedKey, sqlx::Error> {
+    Ok(ParkedKey {
+        projection: row.try_get(0)?,
+        generation: row.try_get(1)?,
+        revision: row.try_get(2)?,
+        partition: row.try_get(3)?,
+        position: row.try_get(4)?,
+        tenant: row.try_get(5)?,
+        routing_key: row.try_get(6)?,
+        event_id: row.try_get(7)?,
+        event_type: row.try_get(8)?,
+        event_version: row.try_get(9)?,
+        reason: row.try_get(10)?,
+        detail: row.try_get(11)?,
+        attempts: row.try_get(12)?,
+        parked_at: row.try_get(13)?,
+        behind: row.try_get(14)?,
+    })
 }
