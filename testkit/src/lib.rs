@@ -3,6 +3,7 @@
 pub mod database;
 mod eventually;
 pub mod history;
+pub mod pipeline;
 pub mod servers;
 
 pub use database::TestDatabase;
