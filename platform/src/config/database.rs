@@ -153,7 +153,9 @@ impl DatabaseArgs {
             return SecretString::from("");
         };
         // The parser's own error could quote the password; so it is not shown.
-        if PgConnectOptions::from_str(url.expose_secret()).is_err() {
+        let text = url.expose_secret();
+        let ours = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        if !ours || PgConnectOptions::from_str(text).is_err() {
             problems.add(
                 "DATABASE_URL",
                 "is not postgres://user:password@host:port/database",

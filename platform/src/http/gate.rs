@@ -247,11 +247,9 @@ impl Passage {
         self,
         mut response: ServiceResponse<B>,
     ) -> ServiceResponse<Body<B>> {
-        let problem = problem_of(response.response());
-        let path = response
-            .request()
-            .match_pattern()
-            .unwrap_or_else(|| UNMATCHED.to_owned());
+        let pattern = response.request().match_pattern();
+        let problem = problem_of(response.response(), pattern.as_deref());
+        let path = pattern.unwrap_or_else(|| UNMATCHED.to_owned());
         self.set_headers(response.headers_mut());
         if problem.is_some() {
             as_problem(response.headers_mut());

@@ -50,6 +50,7 @@ struct Facts {
     errors: Vec<FieldProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
     request_id: Option<Box<str>>,
+    close: bool,
 }
 
 /// The body of an error answer, as `/openapi.json` shows it.
@@ -86,6 +87,7 @@ impl Problem {
             errors: Vec::new(),
             headers: Vec::new(),
             request_id: None,
+            close: false,
         };
         Problem {
             facts: Box::new(facts),
@@ -141,8 +143,9 @@ impl Problem {
 
     /// Closes the connection after the answer, because the rest of the request was not read.
     #[must_use]
-    pub fn close_connection(self) -> Problem {
-        self.header(header::CONNECTION, HeaderValue::from_static("close"))
+    pub fn close_connection(mut self) -> Problem {
+        self.facts.close = true;
+        self
     }
 
     /// Names the request, for an answer that does not pass the middleware.
@@ -191,6 +194,9 @@ impl Problem {
         let mut response = HttpResponse::build(self.facts.status);
         for (name, value) in &self.facts.headers {
             response.append_header((name.clone(), value.clone()));
+        }
+        if self.facts.close {
+            response.force_close();
         }
         response.insert_header((header::CACHE_CONTROL, "no-store"));
         response

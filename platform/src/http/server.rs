@@ -19,6 +19,9 @@ use super::{HttpStack, mount_docs};
 
 /// How long browsers remember what CORS allows.
 const CORS_MAX_AGE_SECONDS: usize = 3600;
+/// How long a connection that we close is still read from, so that the client sees our answer
+/// before the reset that its unread bytes would cause.
+const LINGER: Duration = Duration::from_secs(1);
 /// Connections that the kernel holds for us while all workers are full.
 const BACKLOG: i32 = 1024;
 
@@ -74,7 +77,7 @@ where
         .disable_signals()
         .max_connections(settings.connections_max)
         .client_request_timeout(settings.head_timeout)
-        .client_disconnect_timeout(settings.write_timeout)
+        .client_disconnect_timeout(LINGER)
         .keep_alive(keep_alive)
         .shutdown_timeout(grace.as_secs().max(1))
         .on_connect(connection::opened)

@@ -7,8 +7,12 @@ use actix_web::{Error, HttpResponse};
 
 use super::{HttpCode, PROBLEM_JSON, Problem};
 
-/// The problem that a failed answer should be; none for one that is fine as it is.
-pub(super) fn problem_of<B>(response: &HttpResponse<B>) -> Option<Problem> {
+/// Below it the page's files are, of which some may be missing.
+const DOCS: &str = "/docs";
+
+/// The problem that a failed answer should be; none for one that is fine as it is. `pattern` is
+/// the route's, when the path has one.
+pub(super) fn problem_of<B>(response: &HttpResponse<B>, pattern: Option<&str>) -> Option<Problem> {
     if let Some(problem) = response.error().and_then(Error::as_error::<Problem>) {
         return Some(problem.clone());
     }
@@ -16,6 +20,11 @@ pub(super) fn problem_of<B>(response: &HttpResponse<B>) -> Option<Problem> {
     let failed = status.is_client_error() || status.is_server_error();
     if !failed || is_problem(response.headers()) {
         return None;
+    }
+    // actix answers 404 when a route knows the path, but not with this method.
+    let known_path = pattern.is_some_and(|pattern| !pattern.starts_with(DOCS));
+    if status == StatusCode::NOT_FOUND && response.error().is_none() && known_path {
+        return Some(Problem::new(HttpCode::MethodNotAllowed));
     }
     Some(problem_for(status, response.error()))
 }

@@ -11,7 +11,7 @@ use std::thread;
 /// Bytes waiting to be written at most.
 const BUFFER_MAX: usize = 4 << 20;
 
-/// The writing thread's owner.
+/// Starts the writing thread, which lives as long as the process, and waits for it.
 pub(super) struct LineWriter {
     shared: Arc<Shared>,
 }
@@ -37,7 +37,6 @@ struct State {
     writing: bool,
     /// The thread waits for bytes; nobody else needs to be woken.
     sleeping: bool,
-    stopping: bool,
 }
 
 impl LineWriter {
@@ -68,19 +67,11 @@ impl LineWriter {
     }
 }
 
-impl Drop for LineWriter {
-    fn drop(&mut self) {
-        self.flush();
-        self.shared.lock().stopping = true;
-        self.shared.filled.notify_one();
-    }
-}
-
 impl LineSink {
     /// Takes a line, with its line end.
     pub(super) fn write(&self, line: &[u8]) {
         let shared = &*self.shared;
-        let full = |state: &mut State| !state.stopping && state.buffer.len() >= BUFFER_MAX;
+        let full = |state: &mut State| state.buffer.len() >= BUFFER_MAX;
         let state = shared.written.wait_while(shared.lock(), full);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
         state.buffer.extend_from_slice(line);
@@ -97,7 +88,8 @@ impl Shared {
 
     fn write_to(&self, mut output: impl Write) {
         let mut lines = Vec::new();
-        while self.take(&mut lines) {
+        loop {
+            self.take(&mut lines);
             // A closed standard output is no reason to stop serving; nobody is left to tell.
             let _ = output.write_all(&lines).and_then(|()| output.flush());
             lines.clear();
@@ -106,20 +98,16 @@ impl Shared {
         }
     }
 
-    /// Swaps the waiting bytes for an empty buffer. False when it is time to stop.
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
+    /// Waits for bytes and swaps them for an empty buffer.
+    fn take(&self, lines: &mut Vec<u8>) {
         let mut state = self.lock();
         state.sleeping = true;
-        let empty = |state: &mut State| state.buffer.is_empty() && !state.stopping;
+        let empty = |state: &mut State| state.buffer.is_empty();
         let waited = self.filled.wait_while(state, empty);
         state = waited.unwrap_or_else(PoisonError::into_inner);
         state.sleeping = false;
-        if state.buffer.is_empty() {
-            return false;
-        }
         std::mem::swap(&mut state.buffer, lines);
         state.writing = true;
-        true
     }
 }
 

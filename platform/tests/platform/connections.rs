@@ -80,7 +80,7 @@ async fn a_reader_that_takes_nothing_for_http_write_timeout_is_cut_off() {
 async fn a_graceful_stop_finishes_what_runs_and_accepts_nothing_new() {
     let app = App::spawn().await;
     let mut wire = Wire::connect(app.port).await;
-    wire.send("POST /notes HTTP/1.1\r\nhost: x\r\ncontent-length: 14\r\n\r\n{\"text\"")
+    wire.send("POST /notes HTTP/1.1\r\nhost: x\r\ncontent-length: 15\r\n\r\n{\"text\"")
         .await;
     let mut ready = Wire::connect(app.port).await;
     ready.send(GET).await;

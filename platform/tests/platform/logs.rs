@@ -32,7 +32,14 @@ pub(crate) fn capture() {
             .json()
             .with_writer(|| Lines)
             .init();
+        // Failing tests go on saying why.
+        let of_tests = std::panic::take_hook();
         platform::panics::install_hook();
+        let ours = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            ours(panic);
+            of_tests(panic);
+        }));
     });
 }
 
