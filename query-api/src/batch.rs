@@ -1,0 +1,187 @@
+//! Several users by id: those that the cache has, and one read for the rest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use events::{Partition, Scope, TokenEntry};
+use read_model::user_view::UserKey;
+use tokio::time::Instant as Deadline;
+use uuid::Uuid;
+
+use crate::demand::Demand;
+use crate::failure::Failure;
+use crate::metrics::{Kind, Lookup, looked_up};
+use crate::outlook::Outlook;
+use crate::reader::{Found, Reader, Stale, judge_parked, partition_of};
+use crate::user_entry::UserEntry;
+
+/// Entries by user.
+pub(crate) type Entries = HashMap<Uuid, Arc<UserEntry>>;
+
+impl Reader {
+    /// An entry for each of the ids, whether the user exists or not.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn users(
+        self: &Arc<Self>,
+        scope: &Scope,
+        ids: &[Uuid],
+        demand: &Demand,
+    ) -> Result<Found<Entries>, Failure> {
+        let outlook = self.outlook(demand).await;
+        let (mut entries, missing) = self.cached(scope, ids, demand, outlook.as_ref().ok());
+        let read = match outlook {
+            Err(failure) => Err(failure),
+            Ok(_) if missing.is_empty() => Ok(Vec::new()),
+            Ok(_) => self.users_from_postgres(scope, &missing, demand).await,
+        };
+        let mut stale = None;
+        match read {
+            Ok(read) => entries.extend(read.into_iter().map(|entry| (entry.key.id, entry))),
+            Err(Failure::NotCaughtUp) if demand.lenient => {
+                stale = Some(Stale::NotCaughtUp);
+                let read = self.noticed(self.load_users(scope, &missing, Instant::now()).await)?;
+                entries.extend(read.into_iter().map(|entry| (entry.key.id, entry)));
+            }
+            Err(failure) => {
+                stale = Some(Stale::StoreDown);
+                self.add_stale(scope, ids, &mut entries, demand, failure)?;
+            }
+        }
+        for entry in entries.values() {
+            let needed = demand.needed(entry.stamp.address.partition);
+            stale = stale.or(judge_parked((), entry.parked, needed, demand)?.stale);
+        }
+        Ok(Found {
+            value: entries,
+            stale,
+        })
+    }
+
+    /// What the cache has that is fresh and shows enough, and what is missing.
+    fn cached(
+        &self,
+        scope: &Scope,
+        ids: &[Uuid],
+        demand: &Demand,
+        outlook: Option<&Arc<Outlook>>,
+    ) -> (Entries, Vec<(Uuid, Partition)>) {
+        let (mut entries, mut missing) = (Entries::new(), Vec::new());
+        let Some(outlook) = outlook else {
+            return (entries, missing);
+        };
+        for id in ids {
+            let known = |(other, _): &(Uuid, Partition)| other == id;
+            if entries.contains_key(id) || missing.iter().any(known) {
+                continue;
+            }
+            let key = UserKey {
+                tenant: scope.tenant.clone(),
+                id: *id,
+            };
+            let partition = partition_of(outlook, &key);
+            let needed = demand.needed(partition);
+            let usable = |entry: &Arc<UserEntry>| {
+                entry.fresh.is_fresh() && entry.stamp.address.position >= needed
+            };
+            match self.l1.user(&key).filter(usable) {
+                Some(entry) => {
+                    looked_up(Kind::User, Lookup::Hit);
+                    entries.insert(*id, entry);
+                }
+                None => {
+                    looked_up(Kind::User, Lookup::Miss);
+                    missing.push((*id, partition));
+                }
+            }
+        }
+        (entries, missing)
+    }
+
+    async fn users_from_postgres(
+        self: &Arc<Self>,
+        scope: &Scope,
+        wanted: &[(Uuid, Partition)],
+        demand: &Demand,
+    ) -> Result<Vec<Arc<UserEntry>>, Failure> {
+        let deadline = Deadline::now() + demand.wait;
+        let mut partitions: Vec<_> = wanted.iter().map(|(_, partition)| *partition).collect();
+        partitions.sort_unstable();
+        partitions.dedup();
+        loop {
+            let outlook = self.serving(&partitions).await?;
+            let goal: HashMap<_, _> = partitions
+                .iter()
+                .map(|one| (*one, demand.needed(*one).max(outlook.seen(*one))))
+                .collect();
+            let needed: Vec<_> = goal
+                .iter()
+                .map(|(one, position)| (*one, *position))
+                .collect();
+            if !self.follower.reach(&needed, deadline).await {
+                return Err(Failure::NotCaughtUp);
+            }
+            let read = self.noticed(self.load_users(scope, wanted, Instant::now()).await)?;
+            let shown = |entry: &Arc<UserEntry>| {
+                let address = entry.stamp.address;
+                goal.get(&address.partition)
+                    .is_none_or(|goal| address.position >= *goal)
+            };
+            if read.iter().all(shown) {
+                return Ok(read);
+            }
+            if Deadline::now() >= deadline {
+                return Err(Failure::NotCaughtUp);
+            }
+            self.follower.look_afresh().await?;
+        }
+    }
+
+    /// While the database fails: everything from what is kept, or the failure.
+    fn add_stale(
+        &self,
+        scope: &Scope,
+        ids: &[Uuid],
+        entries: &mut Entries,
+        demand: &Demand,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        if failure != Failure::StoreDown || demand.token.is_some() {
+            return Err(failure);
+        }
+        for id in ids
+            .iter()
+            .filter(|id| !entries.contains_key(*id))
+            .collect::<Vec<_>>()
+        {
+            let key = UserKey {
+                tenant: scope.tenant.clone(),
+                id: *id,
+            };
+            let kept = self.l1.user(&key).filter(|entry| entry.row.is_some());
+            entries.insert(*id, kept.ok_or(failure)?);
+            looked_up(Kind::User, Lookup::Stale);
+        }
+        Ok(())
+    }
+}
+
+/// What an answer of several users is true as of: of each partition the oldest reading.
+pub(crate) fn as_of<'e>(entries: impl Iterator<Item = &'e Arc<UserEntry>>) -> Vec<TokenEntry> {
+    let mut oldest: Vec<TokenEntry> = Vec::new();
+    for entry in entries {
+        let stamp = entry.stamp;
+        let known = oldest
+            .iter_mut()
+            .find(|known| known.address.partition == stamp.address.partition);
+        match known {
+            None => oldest.push(stamp),
+            Some(known) if stamp.address.position < known.address.position => *known = stamp,
+            Some(_) => {}
+        }
+    }
+    oldest.sort_unstable_by_key(|entry| entry.address.partition);
+    oldest
+}

@@ -1,0 +1,114 @@
+//! Why a read has no answer, and what the client is told of it.
+
+use std::time::Duration;
+
+use events::ConsistencyToken;
+use platform::http::{HttpCode, Problem};
+
+use crate::code::QueryCode;
+
+/// When a client should ask again while something passes by itself.
+const RETRY_SOON: Duration = Duration::from_secs(1);
+
+/// Why a read has no answer. Cheap to clone: readers that share a flight share its failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Failure {
+    /// No generation of the view is served yet.
+    #[error("the view is being filled")]
+    Filling,
+    /// The view did not reach the needed position in time.
+    #[error("the view is behind")]
+    NotCaughtUp,
+    /// An event of the row waits for an operator, and the token asks for it.
+    #[error("an event that the answer depends on is parked")]
+    Parked,
+    /// The token names a position above the head.
+    #[error("the token is not one of this store")]
+    TokenUnknown,
+    /// The token names a position that was lost.
+    #[error("what the token stands for was lost")]
+    WriteLost,
+    /// The database does not answer.
+    #[error("the database does not answer")]
+    StoreDown,
+    /// The policy of the view forbids it.
+    #[error("the role does not allow this read")]
+    NotAllowed,
+    /// A bug.
+    #[error("the read failed")]
+    Internal,
+}
+
+impl Failure {
+    /// The failure that an error of the database is. Said in the log here, once.
+    #[must_use]
+    pub(crate) fn of_database(error: &sqlx::Error) -> Self {
+        if is_missing_relation(error) {
+            return Self::Filling;
+        }
+        if is_down(error) {
+            return Self::StoreDown;
+        }
+        tracing::error!(error = %platform::telemetry::chain(error), "a read failed");
+        Self::Internal
+    }
+}
+
+/// Before the first activation there is no view `read_model.user_view`, and before the migrations
+/// nothing at all.
+#[must_use]
+pub(crate) fn is_missing_relation(error: &sqlx::Error) -> bool {
+    matches!(sqlstate(error).as_deref(), Some("42P01" | "3F000"))
+}
+
+/// A cached plan whose view was replaced by a switch of generations.
+#[must_use]
+pub(crate) fn is_stale_plan(error: &sqlx::Error) -> bool {
+    matches!(sqlstate(error).as_deref(), Some("0A000"))
+}
+
+/// The database failed as a whole, and may be back later.
+fn is_down(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Connection trouble, shutdown and cancelled statements, resources, authentication.
+        sqlx::Error::Database(_) => sqlstate(error).is_some_and(|state| {
+            ["08", "57", "53", "58", "28", "3D"]
+                .iter()
+                .any(|class| state.starts_with(class))
+        }),
+        _ => false,
+    }
+}
+
+fn sqlstate(error: &sqlx::Error) -> Option<String> {
+    let code = error.as_database_error()?.code()?;
+    Some(code.into_owned())
+}
+
+/// The answer to a client whose read failed.
+#[must_use]
+pub(crate) fn problem(failure: Failure, token: Option<&ConsistencyToken>) -> Problem {
+    let later = |code| Problem::new(code).retry_after(RETRY_SOON);
+    match failure {
+        Failure::Filling => later(QueryCode::Filling),
+        Failure::NotCaughtUp => later(QueryCode::NotCaughtUp).detail(match token {
+            Some(_) => "the view did not reach the Consistency-Token in time; ask again",
+            None => "the view is behind what it showed before; ask again",
+        }),
+        Failure::Parked => later(QueryCode::ProjectionParked),
+        Failure::StoreDown => later(QueryCode::StoreDown),
+        Failure::TokenUnknown => Problem::new(QueryCode::TokenUnknown)
+            .detail("send back a Consistency-Token as you got it from this service"),
+        Failure::WriteLost => Problem::new(QueryCode::WriteLost).detail(
+            "read without a Consistency-Token and, where it matters, send the command again",
+        ),
+        Failure::NotAllowed => Problem::new(HttpCode::Forbidden),
+        Failure::Internal => Problem::new(HttpCode::Internal),
+    }
+}

@@ -1,0 +1,243 @@
+//! What is read from PostgreSQL: the standing of the view first, then rows, on one connection, and
+//! whether anything of it is parked or lost.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use events::{Partition, Scope, TokenEntry};
+use read_model::checkpoint::{Checkpoint, Standing};
+use read_model::user_view::reads::{self, ReadError};
+use read_model::user_view::{UserKey, UserRow};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Postgres};
+use uuid::Uuid;
+
+use crate::failure::{Failure, is_stale_plan};
+use crate::l1::{Freshness, Page, PageKey, PageQuery};
+use crate::page;
+use crate::reader::Reader;
+use crate::user_entry::UserEntry;
+
+/// How often a read is begun anew because the set of parked keys changed under it.
+const PARKED_RETRIES: usize = 5;
+
+type Conn = PoolConnection<Postgres>;
+
+/// Runs a read, and once more with fresh statements when a switch of generations made the plan old.
+macro_rules! fresh_plan {
+    ($connection:expr, $read:expr) => {
+        match $read.await {
+            Err(ReadError::Database(error)) if is_stale_plan(&error) => {
+                $connection
+                    .clear_cached_statements()
+                    .await
+                    .map_err(|error| Failure::of_database(&error))?;
+                $read.await
+            }
+            result => result,
+        }
+        .map_err(failure)?
+    };
+}
+
+fn failure(error: ReadError) -> Failure {
+    match error {
+        ReadError::NotAllowed => Failure::NotAllowed,
+        ReadError::Database(error) => Failure::of_database(&error),
+    }
+}
+
+impl Reader {
+    /// One user in one statement.
+    pub(crate) async fn load_user(
+        self: Arc<Self>,
+        scope: &Scope,
+        key: UserKey,
+        partition: Partition,
+        begun: Instant,
+    ) -> Result<Arc<UserEntry>, Failure> {
+        let mut connection = self.connection().await?;
+        for _ in 0..PARKED_RETRIES {
+            let read = fresh_plan!(
+                connection,
+                reads::by_id(&mut connection, scope, key.id, partition)
+            );
+            let (standing, row) = read.ok_or(Failure::Filling)?;
+            let checkpoint = standing.checkpoints[0];
+            self.check(&checkpoint).await?;
+            if let Some(set) = self.parked.of(standing.generation, &checkpoint) {
+                let parked = set.of_key(&key.tenant, &key.id.to_string());
+                return Ok(self.keep_user(key, row, (&standing, &checkpoint), parked, begun));
+            }
+            // The row is read again after its set: a key that was drained meanwhile is in the row.
+            self.reload_parked(&mut connection, standing.generation, partition)
+                .await?;
+        }
+        Err(Failure::NotCaughtUp)
+    }
+
+    fn keep_user(
+        &self,
+        key: UserKey,
+        row: Option<UserRow>,
+        (standing, checkpoint): (&Standing, &Checkpoint),
+        parked: Option<i64>,
+        begun: Instant,
+    ) -> Arc<UserEntry> {
+        let before = self.l1.user(&key);
+        let fresh = Freshness::from(begun, self.l1.fresh);
+        let stamp = checkpoint.entry();
+        let entry = UserEntry::new(key, row, stamp, standing.revision, parked, fresh);
+        if let Some(before) = before {
+            entry.inherit(&before);
+        }
+        let entry = Arc::new(entry);
+        self.l1.keep_user(&entry);
+        entry
+    }
+
+    /// Several users of a tenant, in no order; those that do not exist are among them.
+    pub(crate) async fn load_users(
+        &self,
+        scope: &Scope,
+        wanted: &[(Uuid, Partition)],
+        begun: Instant,
+    ) -> Result<Vec<Arc<UserEntry>>, Failure> {
+        let mut connection = self.connection().await?;
+        let standing = self.standing(&mut connection).await?;
+        let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
+        let mut rows = fresh_plan!(connection, reads::by_ids(&mut connection, scope, &ids));
+        let entry = |(id, partition): &(Uuid, Partition)| {
+            let found = rows.iter().position(|row| row.id == *id);
+            let row = found.map(|at| rows.swap_remove(at));
+            let key = UserKey {
+                tenant: scope.tenant.clone(),
+                id: *id,
+            };
+            let checkpoint = standing.of(*partition).ok_or(Failure::Filling)?;
+            let set = self.parked.of(standing.generation, checkpoint);
+            let parked = set.and_then(|set| set.of_key(&key.tenant, &id.to_string()));
+            Ok(self.keep_user(key, row, (&standing, checkpoint), parked, begun))
+        };
+        wanted.iter().map(entry).collect()
+    }
+
+    /// One page.
+    pub(crate) async fn load_page(
+        self: Arc<Self>,
+        scope: &Scope,
+        key: PageKey,
+        begun: Instant,
+    ) -> Result<Arc<Page>, Failure> {
+        let mut connection = self.connection().await?;
+        let standing = self.standing(&mut connection).await?;
+        let rows = fresh_plan!(connection, read_page(&mut connection, scope, &key.query));
+        let body = page::render(&self.cursors, &key, rows);
+        let as_of: Vec<TokenEntry> = standing.checkpoints.iter().map(Checkpoint::entry).collect();
+        let parked = standing.checkpoints.iter().filter_map(|checkpoint| {
+            let set = self.parked.of(standing.generation, checkpoint)?;
+            Some((checkpoint.partition, set.of_tenant(&key.tenant)?))
+        });
+        let fresh = Freshness::from(begun, self.l1.fresh);
+        let page = Arc::new(page::page(body, as_of, parked.collect(), fresh));
+        self.l1.keep_page(key, &page);
+        Ok(page)
+    }
+
+    async fn connection(&self) -> Result<Conn, Failure> {
+        self.pool
+            .acquire()
+            .await
+            .map_err(|error| Failure::of_database(&error))
+    }
+
+    /// The standing of all partitions, with their parked sets at hand. Rows are read after both.
+    async fn standing(&self, connection: &mut Conn) -> Result<Standing, Failure> {
+        for _ in 0..PARKED_RETRIES {
+            let read = fresh_plan!(connection, reads::standing(connection));
+            let standing = read.ok_or(Failure::Filling)?;
+            for checkpoint in &standing.checkpoints {
+                self.check(checkpoint).await?;
+            }
+            let generation = standing.generation;
+            let unknown = standing
+                .checkpoints
+                .iter()
+                .find(|checkpoint| self.parked.of(generation, checkpoint).is_none());
+            let Some(unknown) = unknown else {
+                return Ok(standing);
+            };
+            self.reload_all_parked(connection, &standing, unknown.partition)
+                .await?;
+        }
+        Err(Failure::NotCaughtUp)
+    }
+
+    async fn reload_all_parked(
+        &self,
+        connection: &mut Conn,
+        standing: &Standing,
+        first: Partition,
+    ) -> Result<(), Failure> {
+        let later = standing
+            .checkpoints
+            .iter()
+            .filter(|checkpoint| checkpoint.partition >= first);
+        for checkpoint in later {
+            if self.parked.of(standing.generation, checkpoint).is_none() {
+                self.reload_parked(connection, standing.generation, checkpoint.partition)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reload_parked(
+        &self,
+        connection: &mut Conn,
+        generation: i32,
+        partition: Partition,
+    ) -> Result<(), Failure> {
+        let reloaded = self.parked.reload(connection, generation, partition).await;
+        reloaded.map_err(|error| Failure::of_database(&error))
+    }
+
+    /// A checkpoint whose events were lost is as good as none; any other one is remembered.
+    async fn check(&self, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        let known = self.follower.outlook().ok_or(Failure::Filling)?;
+        let outlook = if known.is_void(checkpoint) {
+            self.follower.look_afresh().await?
+        } else {
+            known
+        };
+        if outlook.is_void(checkpoint) {
+            return Err(Failure::Filling);
+        }
+        outlook.shown(checkpoint);
+        Ok(())
+    }
+}
+
+async fn read_page(
+    connection: &mut Conn,
+    scope: &Scope,
+    query: &PageQuery,
+) -> Result<Vec<UserRow>, ReadError> {
+    match query {
+        PageQuery::Region {
+            region,
+            since,
+            after,
+            limit,
+        } => {
+            let after = PageQuery::activity_key(*after);
+            let since = since.and_then(chrono::DateTime::from_timestamp_micros);
+            let limit = i64::from(*limit) + 1;
+            reads::by_region(connection, scope, region, since, after, limit).await
+        }
+        PageQuery::Tenant { after, limit } => {
+            reads::of_tenant(connection, scope, *after, i64::from(*limit) + 1).await
+        }
+        PageQuery::Email(hash) => reads::by_email(connection, scope, &[hash.to_vec()]).await,
+    }
+}

@@ -1,0 +1,400 @@
+//! The read path: in-process cache, then PostgreSQL, with one flight per key; a read with a token
+//! waits for its position, and while the database fails what is kept is served, marked.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use events::{Partition, Scope};
+use read_model::user_view::UserKey;
+use sqlx::PgPool;
+use tokio::time::Instant as Deadline;
+use uuid::Uuid;
+
+use crate::cursor::Cursors;
+use crate::demand::Demand;
+use crate::failure::Failure;
+use crate::flight::Flights;
+use crate::follower::Follower;
+use crate::l1::{L1, Page, PageKey};
+use crate::metrics::{Kind, Lookup, looked_up};
+use crate::outlook::Outlook;
+use crate::parked::Parked;
+use crate::user_entry::UserEntry;
+
+/// Why an answer may be older than it should be; the header `Runnel-Stale` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stale {
+    /// The database does not answer.
+    StoreDown,
+    /// An event of it waits for an operator.
+    Parked,
+    /// The view is behind the token, and the client would rather have this than nothing.
+    NotCaughtUp,
+}
+
+impl Stale {
+    /// The word in the header.
+    #[must_use]
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::StoreDown => "store_down",
+            Self::Parked => "parked",
+            Self::NotCaughtUp => "not_caught_up",
+        }
+    }
+}
+
+/// An answer, and what is wrong with it if anything is.
+#[derive(Clone, Debug)]
+pub(crate) struct Found<T> {
+    /// The answer.
+    pub(crate) value: T,
+    /// Why it may be old.
+    pub(crate) stale: Option<Stale>,
+}
+
+/// Reads for all worker threads.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    pub(crate) pool: PgPool,
+    pub(crate) follower: Arc<Follower>,
+    pub(crate) l1: Arc<L1>,
+    pub(crate) parked: Parked,
+    pub(crate) cursors: Cursors,
+    user_flights: Flights<UserKey, Arc<UserEntry>>,
+    page_flights: Flights<PageKey, Arc<Page>>,
+}
+
+impl Reader {
+    /// A reader of a pool whose connections have the hot statements prepared.
+    #[must_use]
+    pub(crate) fn new(
+        pool: PgPool,
+        follower: Arc<Follower>,
+        l1: Arc<L1>,
+        cursors: Cursors,
+    ) -> Self {
+        Self {
+            pool,
+            follower,
+            l1,
+            cursors,
+            parked: Parked::default(),
+            user_flights: Flights::default(),
+            page_flights: Flights::default(),
+        }
+    }
+
+    /// One user, or the knowledge that there is none.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn user(
+        self: &Arc<Self>,
+        scope: &Scope,
+        id: Uuid,
+        demand: &Demand,
+    ) -> Result<Found<Arc<UserEntry>>, Failure> {
+        let key = UserKey {
+            tenant: scope.tenant.clone(),
+            id,
+        };
+        let cached = self.l1.user(&key);
+        let outlook = match self.outlook(demand).await {
+            Ok(outlook) => outlook,
+            Err(failure) => return self.stale_user(failure, cached, demand),
+        };
+        let partition = partition_of(&outlook, &key);
+        let needed = demand.needed(partition);
+        if let Some(entry) = &cached
+            && entry.fresh.is_fresh()
+            && entry.stamp.address.position >= needed
+        {
+            let negative = entry.row.is_none();
+            looked_up(
+                Kind::User,
+                if negative {
+                    Lookup::Negative
+                } else {
+                    Lookup::Hit
+                },
+            );
+            return judge_parked(Arc::clone(entry), entry.parked, needed, demand);
+        }
+        looked_up(Kind::User, Lookup::Miss);
+        match self
+            .user_from_postgres(scope, &key, partition, needed, demand)
+            .await
+        {
+            Ok(entry) => {
+                let parked = entry.parked;
+                judge_parked(entry, parked, needed, demand)
+            }
+            Err(Failure::NotCaughtUp) if demand.lenient => {
+                let entry = self.fly_user(scope, &key, partition).await?;
+                Ok(Found {
+                    value: entry,
+                    stale: Some(Stale::NotCaughtUp),
+                })
+            }
+            Err(failure) => self.stale_user(failure, cached, demand),
+        }
+    }
+
+    /// The last look, after it found the request's token good.
+    pub(crate) async fn outlook(&self, demand: &Demand) -> Result<Arc<Outlook>, Failure> {
+        let known = match self.follower.outlook() {
+            Some(outlook) => outlook,
+            None => self.follower.look_afresh().await?,
+        };
+        match &demand.token {
+            None => Ok(known),
+            Some(token) => self.follower.judge(&known, token).await,
+        }
+    }
+
+    /// While the database fails, what is kept is served to those who ask for no position.
+    fn stale_user(
+        &self,
+        failure: Failure,
+        cached: Option<Arc<UserEntry>>,
+        demand: &Demand,
+    ) -> Result<Found<Arc<UserEntry>>, Failure> {
+        let kept = cached.filter(|entry| entry.row.is_some());
+        match (failure, kept) {
+            (Failure::StoreDown, Some(entry)) if demand.token.is_none() => {
+                looked_up(Kind::User, Lookup::Stale);
+                Ok(Found {
+                    value: entry,
+                    stale: Some(Stale::StoreDown),
+                })
+            }
+            _ => Err(failure),
+        }
+    }
+
+    async fn user_from_postgres(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &UserKey,
+        partition: Partition,
+        needed: i64,
+        demand: &Demand,
+    ) -> Result<Arc<UserEntry>, Failure> {
+        let deadline = Deadline::now() + demand.wait;
+        loop {
+            let outlook = self.serving(&[partition]).await?;
+            let goal = needed.max(outlook.seen(partition));
+            if !self.follower.reach(&[(partition, goal)], deadline).await {
+                return Err(Failure::NotCaughtUp);
+            }
+            let entry = self.fly_user(scope, key, partition).await?;
+            if entry.stamp.address.position >= goal {
+                return Ok(entry);
+            }
+            // The flight was on its way before the position was reached, or the database went back.
+            if Deadline::now() >= deadline {
+                return Err(Failure::NotCaughtUp);
+            }
+            self.follower.look_afresh().await?;
+        }
+    }
+
+    async fn fly_user(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &UserKey,
+        partition: Partition,
+    ) -> Result<Arc<UserEntry>, Failure> {
+        let read = || {
+            let (reader, scope, key) = (Arc::clone(self), scope.clone(), key.clone());
+            async move {
+                reader
+                    .load_user(&scope, key, partition, Instant::now())
+                    .await
+            }
+        };
+        let flown = self.user_flights.join(key, read).await;
+        self.noticed(flown)
+    }
+
+    /// One page; see [`Self::user`].
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub(crate) async fn page(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &PageKey,
+        demand: &Demand,
+    ) -> Result<Found<Arc<Page>>, Failure> {
+        let cached = self.l1.page(key);
+        let stale = |failure| match (failure, &cached) {
+            (Failure::StoreDown, Some(page)) if demand.token.is_none() => {
+                looked_up(Kind::List, Lookup::Stale);
+                Ok(Found {
+                    value: Arc::clone(page),
+                    stale: Some(Stale::StoreDown),
+                })
+            }
+            (failure, _) => Err(failure),
+        };
+        if let Err(failure) = self.outlook(demand).await {
+            return stale(failure);
+        }
+        let needed = demand.needed_everywhere();
+        if let Some(page) = &cached
+            && page.fresh.is_fresh()
+            && shows(page, &needed)
+        {
+            looked_up(Kind::List, Lookup::Hit);
+            return judge_parked_page(page, &needed, demand);
+        }
+        looked_up(Kind::List, Lookup::Miss);
+        match self.page_from_postgres(scope, key, &needed, demand).await {
+            Ok(page) => judge_parked_page(&page, &needed, demand),
+            Err(Failure::NotCaughtUp) if demand.lenient => {
+                let page = self.fly_page(scope, key).await?;
+                Ok(Found {
+                    value: page,
+                    stale: Some(Stale::NotCaughtUp),
+                })
+            }
+            Err(failure) => stale(failure),
+        }
+    }
+
+    async fn page_from_postgres(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &PageKey,
+        needed: &[(Partition, i64)],
+        demand: &Demand,
+    ) -> Result<Arc<Page>, Failure> {
+        let deadline = Deadline::now() + demand.wait;
+        loop {
+            let partitions: Vec<_> = self.follower.known()?.partitions().iter().collect();
+            let outlook = self.serving(&partitions).await?;
+            let goal = goal(&outlook, needed);
+            if !self.follower.reach(&goal, deadline).await {
+                return Err(Failure::NotCaughtUp);
+            }
+            let page = self.fly_page(scope, key).await?;
+            if shows(&page, &goal) {
+                return Ok(page);
+            }
+            if Deadline::now() >= deadline {
+                return Err(Failure::NotCaughtUp);
+            }
+            self.follower.look_afresh().await?;
+        }
+    }
+
+    async fn fly_page(
+        self: &Arc<Self>,
+        scope: &Scope,
+        key: &PageKey,
+    ) -> Result<Arc<Page>, Failure> {
+        let read = || {
+            let (reader, scope, key) = (Arc::clone(self), scope.clone(), key.clone());
+            async move { reader.load_page(&scope, key, Instant::now()).await }
+        };
+        let flown = self.page_flights.join(key, read).await;
+        self.noticed(flown)
+    }
+
+    /// The last look, when it shows the partitions as served; else a fresh one decides.
+    pub(crate) async fn serving(&self, partitions: &[Partition]) -> Result<Arc<Outlook>, Failure> {
+        let serves = |outlook: &Outlook| partitions.iter().all(|one| outlook.serves(*one));
+        let known = self.follower.known()?;
+        if serves(&known) {
+            return Ok(known);
+        }
+        let fresh = self.follower.look_afresh().await?;
+        if serves(&fresh) {
+            Ok(fresh)
+        } else {
+            Err(Failure::Filling)
+        }
+    }
+
+    /// Who finds the database down tells the others.
+    pub(crate) fn noticed<T>(&self, result: Result<T, Failure>) -> Result<T, Failure> {
+        if matches!(result, Err(Failure::StoreDown)) {
+            self.follower.went_down();
+        }
+        result
+    }
+}
+
+/// Where a user lives.
+pub(crate) fn partition_of(outlook: &Outlook, key: &UserKey) -> Partition {
+    let mut text = Uuid::encode_buffer();
+    let routing_key = key.id.hyphenated().encode_lower(&mut text);
+    outlook.partitions().partition_of(&key.tenant, routing_key)
+}
+
+/// What a read of every partition must show: the token's positions, and nowhere less than what
+/// PostgreSQL has shown before.
+pub(crate) fn goal(outlook: &Outlook, needed: &[(Partition, i64)]) -> Vec<(Partition, i64)> {
+    let asked = |partition| {
+        let here = needed.iter().filter(|(other, _)| *other == partition);
+        here.map(|(_, position)| *position).max().unwrap_or(0)
+    };
+    let partitions = outlook.partitions();
+    partitions
+        .iter()
+        .map(|partition| (partition, asked(partition).max(outlook.seen(partition))))
+        .collect()
+}
+
+fn shows(page: &Page, needed: &[(Partition, i64)]) -> bool {
+    let shown = |partition| {
+        let here = page
+            .as_of
+            .iter()
+            .find(|entry| entry.address.partition == partition);
+        here.map_or(0, |entry| entry.address.position)
+    };
+    needed
+        .iter()
+        .all(|(partition, position)| shown(*partition) >= *position)
+}
+
+/// A token at or after the first parked position of its key asks for what nobody can show; without
+/// one the answer is marked.
+pub(crate) fn judge_parked<T>(
+    value: T,
+    parked: Option<i64>,
+    needed: i64,
+    demand: &Demand,
+) -> Result<Found<T>, Failure> {
+    match parked {
+        None => Ok(Found { value, stale: None }),
+        Some(position) if needed >= position && !demand.lenient => Err(Failure::Parked),
+        Some(_) => Ok(Found {
+            value,
+            stale: Some(Stale::Parked),
+        }),
+    }
+}
+
+fn judge_parked_page(
+    page: &Arc<Page>,
+    needed: &[(Partition, i64)],
+    demand: &Demand,
+) -> Result<Found<Arc<Page>>, Failure> {
+    let asked_for = page.parked.iter().find(|(partition, first)| {
+        needed
+            .iter()
+            .any(|(other, position)| other == partition && position >= first)
+    });
+    let marked = asked_for.or_else(|| page.parked.first());
+    let needed = if asked_for.is_some() { i64::MAX } else { 0 };
+    judge_parked(
+        Arc::clone(page),
+        marked.map(|(_, first)| *first),
+        needed,
+        demand,
+    )
+}

@@ -1,0 +1,142 @@
+//! One user in the in-process cache: the row, and the bytes of each field set that was asked for.
+
+use std::sync::{PoisonError, RwLock};
+
+use actix_web::http::header::HeaderValue;
+use bytes::Bytes;
+use events::{Address, ConsistencyToken, TokenEntry};
+use read_model::user_view::fields::{FieldSet, Served};
+use read_model::user_view::{UserKey, UserRow};
+
+use crate::l1::Freshness;
+
+/// Field sets whose bytes are kept: all, the public ones, and two that clients name.
+const RENDERED_MAX: usize = 4;
+
+/// What an entry weighs beside its texts: structures, headers, the key.
+const OVERHEAD: usize = 600;
+
+/// A user, or the knowledge that there is none.
+#[derive(Debug)]
+pub(crate) struct UserEntry {
+    /// Which user.
+    pub(crate) key: UserKey,
+    /// The row.
+    pub(crate) row: Option<UserRow>,
+    /// What it is true as of.
+    pub(crate) stamp: TokenEntry,
+    /// The stamp as a header.
+    pub(crate) as_of: HeaderValue,
+    /// `"v7.3"`: version of the stream, revision of the fold.
+    pub(crate) etag: HeaderValue,
+    /// The first parked position of the user's key.
+    pub(crate) parked: Option<i64>,
+    /// Until when it is fresh.
+    pub(crate) fresh: Freshness,
+    rendered: RwLock<Vec<(FieldSet, Bytes)>>,
+}
+
+impl UserEntry {
+    /// An entry of what was read.
+    #[must_use]
+    pub(crate) fn new(
+        key: UserKey,
+        row: Option<UserRow>,
+        stamp: TokenEntry,
+        revision: i32,
+        parked: Option<i64>,
+        fresh: Freshness,
+    ) -> Self {
+        let version = row.as_ref().map_or(0, |row| row.version);
+        Self {
+            key,
+            row,
+            stamp,
+            as_of: header(&as_of(&[stamp])),
+            etag: header(&format!("\"v{version}.{revision}\"")),
+            parked,
+            fresh,
+            rendered: RwLock::default(),
+        }
+    }
+
+    /// The row with these fields as JSON; serialised the first time only.
+    #[must_use]
+    pub(crate) fn bytes(&self, fields: FieldSet) -> Option<Bytes> {
+        let known = self.rendered.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, bytes)) = known.iter().find(|(set, _)| *set == fields) {
+            return Some(bytes.clone());
+        }
+        drop(known);
+        let row = self.row.as_ref()?;
+        let json = serde_json::to_vec(&Served(row, fields));
+        let bytes = Bytes::from(json.expect("a row holds texts, numbers and times only"));
+        let mut rendered = self
+            .rendered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if rendered.len() < RENDERED_MAX {
+            rendered.push((fields, bytes.clone()));
+        }
+        Some(bytes)
+    }
+
+    /// Takes over the bytes of an earlier reading of the same row: a revalidation.
+    pub(crate) fn inherit(&self, before: &Self) {
+        if self.row == before.row {
+            let rendered = before
+                .rendered
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            *self
+                .rendered
+                .write()
+                .unwrap_or_else(PoisonError::into_inner) = rendered.clone();
+        }
+    }
+
+    /// Whether this reading shows more than the other one.
+    #[must_use]
+    pub(crate) fn is_later_than(&self, other: &Self) -> bool {
+        let of = |entry: &Self| (entry.stamp.incarnation, entry.stamp.address.position);
+        of(self) > of(other)
+    }
+
+    /// Bytes, about: the row and its representations.
+    #[must_use]
+    pub(crate) fn weight(&self) -> u32 {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let texts = self.row.as_ref().map_or(0, |row| {
+            [
+                &row.email,
+                &row.name,
+                &row.bio,
+                &row.display_name,
+                &row.avatar_url,
+            ]
+            .into_iter()
+            .map(text)
+            .sum::<usize>()
+                + row.region.len()
+        });
+        // The row, and up to as many representations, with their field names.
+        let bytes = OVERHEAD + texts + RENDERED_MAX * (texts + 300);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+}
+
+/// A position as the text of a token; nothing for a partition without any event.
+#[must_use]
+pub(crate) fn as_of(entries: &[TokenEntry]) -> String {
+    let begun = |entry: &&TokenEntry| {
+        let Address { position, .. } = entry.address;
+        position > 0
+    };
+    ConsistencyToken::new(entries.iter().filter(begun).copied().collect()).to_string()
+}
+
+/// A header of digits and ASCII punctuation.
+#[must_use]
+pub(crate) fn header(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("tokens and ETags are visible ASCII")
+}
