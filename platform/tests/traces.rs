@@ -1,6 +1,8 @@
 //! Spans reach a collector, as children of the caller's. A binary of its own: telemetry is
 //! started once per process.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -86,8 +88,10 @@ async fn a_request_becomes_a_span_in_the_callers_trace_and_the_last_ones_are_flu
     ]);
     let (cli, _) = load::<Cli>(["test"], environment).unwrap();
     let mut problems = Problems::default();
+    let of_tests = std::panic::take_hook();
     let guard =
         platform::telemetry::init("traced", &cli.telemetry.validate(&mut problems)).unwrap();
+    std::panic::set_hook(of_tests);
     let api = api(&cli, &mut problems).await;
     problems.check().unwrap();
 

@@ -320,7 +320,6 @@ fn request_span(request_id: &str, method: &'static str) -> Span {
         "request",
         request_id,
         trace_id = Empty,
-        otel.name = Empty,
         otel.kind = "server",
         otel.status_code = Empty,
         http.request.method = method,

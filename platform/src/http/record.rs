@@ -110,7 +110,7 @@ impl Record {
             status,
             ..
         } = self;
-        self.span.record("otel.name", format!("{method} {path}"));
+        crate::telemetry::rename(&self.span, format!("{method} {path}"));
         self.span.record("http.route", path.as_str());
         self.span.record("http.response.status_code", status);
         if *status >= 500 {

@@ -19,7 +19,7 @@ use json_log::JsonLog;
 use line_writer::LineWriter;
 
 pub use otlp::current_traceparent;
-pub(crate) use otlp::{set_parent, traceparent_of};
+pub(crate) use otlp::{rename, set_parent, traceparent_of};
 
 /// True once spans go to a collector: the HTTP stack fills in what only traces need.
 static EXPORTING: AtomicBool = AtomicBool::new(false);

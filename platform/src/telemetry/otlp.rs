@@ -101,6 +101,11 @@ pub(crate) fn set_parent(span: &tracing::Span, traceparent: &str) {
     let _ = span.set_parent(parent);
 }
 
+/// Names a span that has begun; its field `otel.name` would be ignored by now.
+pub(crate) fn rename(span: &tracing::Span, name: String) {
+    span.context().span().update_name(name);
+}
+
 /// The exporter's thread has no runtime of its own, so the request runs on ours.
 struct Collector {
     client: reqwest::Client,

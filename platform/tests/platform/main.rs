@@ -2,6 +2,8 @@
 //!
 //! One binary, because linking is what tests spend most of their time on.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod admin;
 mod app;
 mod bodies;
