@@ -18,6 +18,8 @@ pub(crate) struct CpuTimes {
     pub(crate) server: Duration,
     /// This process.
     pub(crate) client: Duration,
+    /// The lanes' threads, a part of that.
+    pub(crate) lanes: Duration,
     /// The whole machine, the time that the hypervisor took included.
     pub(crate) machine: Duration,
 }
@@ -51,6 +53,12 @@ impl CpuTimes {
                 times.backends += found.self_only;
             }
         }
+        for entry in fs::read_dir("/proc/self/task")?.flatten() {
+            let text = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if text.contains(" (append-") {
+                times.lanes += parse_stat(&text).map_or(Duration::ZERO, |found| found.self_only);
+            }
+        }
         times.client = stat(std::process::id()).context("/proc/self")?.self_only;
         times.machine = machine_busy()?;
         Ok(times)
@@ -61,6 +69,7 @@ impl CpuTimes {
         Self {
             backends: self.backends.saturating_sub(earlier.backends),
             server: self.server.saturating_sub(earlier.server),
+            lanes: self.lanes.saturating_sub(earlier.lanes),
             client: self.client.saturating_sub(earlier.client),
             machine: self.machine.saturating_sub(earlier.machine),
         }

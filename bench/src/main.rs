@@ -12,6 +12,10 @@ mod people;
 
 use clap::{Parser, Subcommand};
 
+/// As in the services, and for every contender.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(about = "Measures Runnel beside what it must beat; see docs/performance.md")]
 struct Cli {

@@ -2,6 +2,8 @@
 //! the same writer registered, any of them with the same chance. Made from a seed, so that every
 //! contender gets the same ones.
 
+use std::sync::LazyLock;
+
 use domain::user::{RegisterUser, UpdateProfile};
 use events::Patch;
 use events::user_fields::{Bio, Email, EmailKey, Name, Region};
@@ -17,6 +19,32 @@ const FAMILY: [&str; 8] = [
     "Lovelace", "Hopper", "Dijkstra", "Liskov", "Hoare", "Allen", "Thompson", "Perlman",
 ];
 const REGIONS: [&str; 4] = ["eu-west", "eu-north", "us-east", "ap-south"];
+
+/// Made once: the measurement is of the append, not of the making of commands.
+static NAMES: LazyLock<Vec<Name>> = LazyLock::new(|| {
+    let pairs = GIVEN
+        .iter()
+        .flat_map(|given| FAMILY.iter().map(move |family| (given, family)));
+    let name = |(given, family)| Name::parse(&format!("{given} {family}")).expect("a name");
+    pairs.map(name).collect()
+});
+static PLACES: LazyLock<Vec<Region>> = LazyLock::new(|| {
+    REGIONS
+        .map(|region| Region::parse(region).expect("a region"))
+        .into()
+});
+static BIOS: LazyLock<Vec<Bio>> = LazyLock::new(|| {
+    let mut random = SplitMix(1);
+    let mut text = || {
+        format!(
+            "Met {:016x} at a conference and went on from there.",
+            random.next()
+        )
+    };
+    (0..1024)
+        .map(|_| Bio::parse(&text()).expect("a bio"))
+        .collect()
+});
 
 /// What a writer does next.
 pub(crate) enum Next {
@@ -52,8 +80,7 @@ impl People {
 
     fn register(&mut self) -> RegisterUser {
         let user_id = Uuid::now_v7();
-        let (given, family) = (self.one_of(&GIVEN), self.one_of(&FAMILY));
-        let email = format!("{given}.{}@example.org", user_id.simple()).to_lowercase();
+        let email = format!("{}@example.org", user_id.simple());
         RegisterUser {
             user_id,
             // As long as the keyed hash that command-api makes; the store cannot tell.
@@ -62,9 +89,9 @@ impl People {
                 key_version: 1,
             },
             email: Email::parse(&email).expect("an address"),
-            name: Name::parse(&format!("{given} {family}")).expect("a name"),
-            region: Region::parse(self.one_of(&REGIONS)).expect("a region"),
-            bio: Some(self.bio()),
+            name: self.one_of(&NAMES),
+            region: self.one_of(&PLACES),
+            bio: Some(self.one_of(&BIOS)),
             avatar_url: None,
         }
     }
@@ -72,24 +99,14 @@ impl People {
     fn update(&mut self) -> UpdateProfile {
         UpdateProfile {
             name: None,
-            region: Some(Region::parse(self.one_of(&REGIONS)).expect("a region")),
-            bio: Patch::Set(self.bio()),
+            region: Some(self.one_of(&PLACES)),
+            bio: Patch::Set(self.one_of(&BIOS)),
             avatar_url: Patch::Keep,
         }
     }
 
-    fn bio(&mut self) -> Bio {
-        let text = format!(
-            "Met {} {} at conference {:016x} and went on from there.",
-            self.one_of(&GIVEN),
-            self.one_of(&FAMILY),
-            self.random.next()
-        );
-        Bio::parse(&text).expect("a bio")
-    }
-
-    fn one_of(&mut self, words: &[&'static str]) -> &'static str {
-        words[self.index(words.len())]
+    fn one_of<T: Clone>(&mut self, values: &[T]) -> T {
+        values[self.index(values.len())].clone()
     }
 
     /// An index into something of that length.

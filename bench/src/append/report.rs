@@ -24,12 +24,12 @@ pub(super) fn tables(cells: &[Cell]) -> String {
     let mut text = String::from(
         "medians over the rounds (lowest to highest); latency is a command's, and a whole batch's \
          for the bare insert;\nµs are processor time an event: of the server's sessions, the whole \
-         server, and this program\n\n",
+         server, this program, and of that the lanes; others is in cores\n\n",
     );
     for level in levels(cells) {
         let _ = writeln!(
             text,
-            "{level} concurrent commands\n  {:<28} {:>26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>6} {:>7}",
+            "{level} concurrent commands\n  {:<28} {:>26} {:>8} {:>8} {:>7} {:>8} {:>7} {:>8} {:>6} {:>6} {:>7}",
             "",
             "events/s",
             "p50 ms",
@@ -38,6 +38,7 @@ pub(super) fn tables(cells: &[Cell]) -> String {
             "sessions",
             "server",
             "program",
+            "lanes",
             "WAL B",
             "others"
         );
@@ -56,7 +57,7 @@ fn line(contender: Contender, cells: &[&Cell]) -> String {
     let of = |value: &dyn Fn(&Cell) -> f64| Spread::of(cells.iter().map(|cell| value(cell)));
     let rate = of(&Cell::rate);
     format!(
-        "  {:<28} {:>9.0} ({:>6.0}–{:>6.0}) {:>8.2} {:>8.2} {:>7.1} {:>8.1} {:>7.1} {:>8.1} {:>6.0} {:>7.2}\n",
+        "  {:<28} {:>9.0} ({:>6.0}–{:>6.0}) {:>8.2} {:>8.2} {:>7.1} {:>8.1} {:>7.1} {:>8.1} {:>6.1} {:>6.0} {:>7.2}\n",
         contender.name(),
         rate.median,
         rate.lowest,
@@ -67,6 +68,7 @@ fn line(contender: Contender, cells: &[&Cell]) -> String {
         of(&|cell| cell.micros_an_event(cell.cpu.backends)).median,
         of(&|cell| cell.micros_an_event(cell.cpu.server)).median,
         of(&|cell| cell.micros_an_event(cell.cpu.client)).median,
+        of(&|cell| cell.micros_an_event(cell.cpu.lanes)).median,
         of(&Cell::wal_an_event).median,
         of(&Cell::others).median,
     )
