@@ -65,13 +65,18 @@ fn parse_up_or_exit() -> Cli {
 /// # Errors
 /// The verb's.
 pub fn block_on(verb: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(verb)
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(verb)
 }
 
 /// Tells an error with its causes on one line, and makes the exit code of it.
 #[must_use]
 pub fn report(result: anyhow::Result<()>) -> ExitCode {
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::FAILURE

@@ -28,8 +28,9 @@ impl Home {
     /// When it cannot be made or its absolute path cannot be found.
     pub fn open(path: &Path) -> anyhow::Result<Home> {
         fs::create_dir_all(path).with_context(|| format!("cannot make {}", path.display()))?;
-        let absolute =
-            path.canonicalize().with_context(|| format!("cannot enter {}", path.display()))?;
+        let absolute = path
+            .canonicalize()
+            .with_context(|| format!("cannot enter {}", path.display()))?;
         Ok(Home(absolute))
     }
 
@@ -73,7 +74,12 @@ pub fn write_private(path: &Path, text: &[u8]) -> anyhow::Result<()> {
     let beside = path.with_extension("new");
     let write = || {
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         // `mode` counts for a new file only; one left behind by a crash keeps its own.
         file.set_permissions(fs::Permissions::from_mode(0o600))?;
         file.write_all(text)?;

@@ -13,7 +13,8 @@ use crate::home::{Home, HomeArgs};
 /// When a file cannot be written.
 pub fn ensure(home: &Home) -> anyhow::Result<DevKeys> {
     let folder = home.keys();
-    DevKeys::ensure(&folder).with_context(|| format!("cannot make the keys in {}", folder.display()))
+    DevKeys::ensure(&folder)
+        .with_context(|| format!("cannot make the keys in {}", folder.display()))
 }
 
 /// Makes the keys and says where they are, as lines that a shell or an `.env` file can use.
@@ -30,5 +31,7 @@ pub fn run(args: &HomeArgs) -> anyhow::Result<()> {
         platform::auth::DEV_ISSUER,
         platform::auth::DEV_AUDIENCE,
     );
-    std::io::stdout().write_all(said.as_bytes()).context("cannot write to standard output")
+    std::io::stdout()
+        .write_all(said.as_bytes())
+        .context("cannot write to standard output")
 }

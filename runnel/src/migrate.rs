@@ -4,9 +4,7 @@ use std::io::Write as _;
 
 use anyhow::Context as _;
 use event_store::{EventStore, PartitionCount};
-use platform::config::{
-    DatabaseArgs, DatabaseSettings, Problems, ProcessArgs, SecretArgs,
-};
+use platform::config::{DatabaseArgs, DatabaseSettings, Problems, ProcessArgs, SecretArgs};
 use platform::database::{PoolPlan, pool};
 use platform::secret::SecretKey;
 use sqlx::PgPool;
@@ -38,7 +36,10 @@ impl StoreArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct MigrateArgs {
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the text of a flattened field as help")]
+    #[expect(
+        missing_docs,
+        reason = "clap shows the text of a flattened field as help"
+    )]
     pub store: StoreArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -63,8 +64,13 @@ pub async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let database = args.database.validate(&mut problems);
     problems.check_or_exit();
     migrate(&database, partitions, &secret.key).await?;
-    let said = format!("The database is at this version; {} partitions.\n", partitions.get());
-    std::io::stdout().write_all(said.as_bytes()).context("cannot write to standard output")
+    let said = format!(
+        "The database is at this version; {} partitions.\n",
+        partitions.get()
+    );
+    std::io::stdout()
+        .write_all(said.as_bytes())
+        .context("cannot write to standard output")
 }
 
 /// Runs what has not run yet. Repeating it changes nothing; a second process waits for the first.
@@ -83,8 +89,15 @@ pub async fn migrate(
     result
 }
 
-async fn migrate_with(pool: &PgPool, partitions: PartitionCount, secret: &SecretKey) -> anyhow::Result<()> {
-    MIGRATIONS.run(pool).await.context("the migrations failed")?;
+async fn migrate_with(
+    pool: &PgPool,
+    partitions: PartitionCount,
+    secret: &SecretKey,
+) -> anyhow::Result<()> {
+    MIGRATIONS
+        .run(pool)
+        .await
+        .context("the migrations failed")?;
     EventStore::create(pool, partitions, &secret.fingerprint())
         .await
         .context("the event store cannot be used")?;

@@ -45,7 +45,10 @@ pub struct TokenArgs {
     #[arg(long, env = "JWT_AUDIENCE", default_value = DEV_AUDIENCE)]
     pub jwt_audience: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the text of a flattened field as help")]
+    #[expect(
+        missing_docs,
+        reason = "clap shows the text of a flattened field as help"
+    )]
     pub home: crate::home::HomeArgs,
 }
 
@@ -68,8 +71,15 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<()> {
     let signer = signer(&home)?.for_audience(&args.jwt_issuer, &args.jwt_audience);
     let mut text = String::new();
     for _ in 0..count {
-        let sub = args.sub.clone().unwrap_or_else(|| Uuid::now_v7().to_string());
-        let claims = Claims { tenant: args.tenant.clone(), sub, role };
+        let sub = args
+            .sub
+            .clone()
+            .unwrap_or_else(|| Uuid::now_v7().to_string());
+        let claims = Claims {
+            tenant: args.tenant.clone(),
+            sub,
+            role,
+        };
         text.push_str(&signer.sign(&claims, lifetime)?);
         text.push('\n');
     }
@@ -90,6 +100,8 @@ pub fn signer(home: &Home) -> anyhow::Result<TokenSigner> {
 fn write(text: &str, out: Option<&Path>) -> anyhow::Result<()> {
     match out {
         Some(path) => write_private(path, text.as_bytes()),
-        None => std::io::stdout().write_all(text.as_bytes()).context("cannot write the tokens"),
+        None => std::io::stdout()
+            .write_all(text.as_bytes())
+            .context("cannot write the tokens"),
     }
 }

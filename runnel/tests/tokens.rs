@@ -6,7 +6,11 @@ use std::process::Command;
 
 fn runnel(home: &std::path::Path, arguments: &[&str]) -> std::process::Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runnel"));
-    command.args(arguments).env("RUNNEL_HOME", home).output().unwrap()
+    command
+        .args(arguments)
+        .env("RUNNEL_HOME", home)
+        .output()
+        .unwrap()
 }
 
 #[test]
@@ -18,7 +22,14 @@ fn a_token_needs_keys_and_says_which_command_makes_them() {
     assert!(said.contains("runnel keys"), "{said}");
     assert!(runnel(home.path(), &["keys"]).status.success());
     let token = runnel(home.path(), &["token"]);
-    assert_eq!(String::from_utf8(token.stdout).unwrap().trim().split('.').count(), 3);
+    assert_eq!(
+        String::from_utf8(token.stdout)
+            .unwrap()
+            .trim()
+            .split('.')
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -26,7 +37,10 @@ fn many_tokens_go_to_a_private_file_each_for_somebody_else() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("tokens");
     runnel(home.path(), &["keys"]);
-    let ended = runnel(home.path(), &["token", "--count", "50", "--out", file.to_str().unwrap()]);
+    let ended = runnel(
+        home.path(),
+        &["token", "--count", "50", "--out", file.to_str().unwrap()],
+    );
     assert!(ended.status.success() && ended.stdout.is_empty());
     let text = std::fs::read_to_string(&file).unwrap();
     let tokens: HashSet<&str> = text.lines().collect();

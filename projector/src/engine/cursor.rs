@@ -1,10 +1,10 @@
 //! One projection at one partition and generation: its cursor in memory, and the transaction that moves it.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::{Partition, RecordedEvent};
-use read_model::projection::{Effects, Projection, Target, Touched};
+use read_model::Applied;
+use read_model::projection::{Effects, Projection, Target};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::batch::{BatchLimits, Pace};
@@ -21,21 +21,6 @@ const BEGIN_PARKING: &str = "begin; set local synchronous_commit = on";
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
-
-/// Something was committed; readers in this process wake up and forget what changed.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// The projection.
-    pub projection: &'static str,
-    /// The generation whose tables were written.
-    pub generation: i32,
-    /// The partition that the events are of.
-    pub partition: Partition,
-    /// The checkpoint after the commit.
-    pub position: i64,
-    /// What changed.
-    pub touched: Arc<[Touched]>,
-}
 
 /// How a batch ended.
 #[derive(Debug)]

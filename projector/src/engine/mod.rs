@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use batch::BatchLimits;
-pub use cursor::Applied;
+pub use read_model::Applied;
 pub use run::LoopEnded;
 pub use step::Outcome;
 

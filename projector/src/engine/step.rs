@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use events::{Address, Partition, RecordedEvent};
+use read_model::Applied;
 use tracing::Instrument as _;
 
 use super::batch::Pace;
 use super::checkpoint;
 use super::continuity::continue_from;
-use super::cursor::{Applied, BatchEnd, Cursor};
+use super::cursor::{BatchEnd, Cursor};
 use super::plan::Task;
 use super::repair::Bench;
 use super::source::Stretch;

@@ -14,7 +14,7 @@ const UNPRIVILEGED: [&str; 2] = ["postgres", "nobody"];
 
 /// Whose process the server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Account {
+pub(super) enum Account {
     /// The one of this process.
     Own,
     /// An unprivileged one, because this process is root's.
@@ -34,8 +34,12 @@ impl Account {
     ///
     /// # Errors
     /// When this is root and the machine has no account to hand the server to.
-    pub fn choose(existing_data: &Path) -> anyhow::Result<Account> {
-        if fs::metadata("/proc/self").context("cannot read /proc/self")?.uid() != 0 {
+    pub(super) fn choose(existing_data: &Path) -> anyhow::Result<Account> {
+        if fs::metadata("/proc/self")
+            .context("cannot read /proc/self")?
+            .uid()
+            != 0
+        {
             return Ok(Account::Own);
         }
         let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
@@ -53,9 +57,13 @@ impl Account {
     /// A command that will run as this account, in the root folder (the own working folder may
     /// be closed to it), and out of reach of the terminal's Ctrl-C: the server stops last.
     #[must_use]
-    pub fn command(&self, program: &Path) -> Command {
+    pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir("/").process_group(0).env_remove("PGDATA").env("LC_ALL", "C");
+        command
+            .current_dir("/")
+            .process_group(0)
+            .env_remove("PGDATA")
+            .env("LC_ALL", "C");
         if let Account::Other { uid, gid, .. } = self {
             command.uid(*uid).gid(*gid).env("HOME", "/");
         }
@@ -65,24 +73,29 @@ impl Account {
     /// Whether this account can enter a folder. Tried, not computed: access lists and mounts
     /// have their say, too.
     #[must_use]
-    pub fn can_enter(&self, folder: &Path) -> bool {
+    pub(super) fn can_enter(&self, folder: &Path) -> bool {
         let mut command = self.command(Path::new("/bin/true"));
-        command.current_dir(folder).status().is_ok_and(|status| status.success())
+        command
+            .current_dir(folder)
+            .status()
+            .is_ok_and(|status| status.success())
     }
 
     /// Gives a file or folder to this account.
     ///
     /// # Errors
     /// When the file system refuses.
-    pub fn own(&self, path: &Path) -> anyhow::Result<()> {
-        let Account::Other { uid, gid, .. } = self else { return Ok(()) };
+    pub(super) fn own(&self, path: &Path) -> anyhow::Result<()> {
+        let Account::Other { uid, gid, .. } = self else {
+            return Ok(());
+        };
         chown(path, Some(*uid), Some(*gid))
             .with_context(|| format!("cannot give {} to {}", path.display(), self.name()))
     }
 
     /// Its name, for messages.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match self {
             Account::Own => "this user",
             Account::Other { name, .. } => name,
@@ -97,7 +110,11 @@ fn find(passwd: &str, wanted: impl Fn(&str, u32) -> bool) -> Option<Account> {
         let name = fields.next()?;
         let uid = fields.nth(1)?.parse().ok()?;
         let gid = fields.next()?.parse().ok()?;
-        let account = Account::Other { name: name.to_owned(), uid, gid };
+        let account = Account::Other {
+            name: name.to_owned(),
+            uid,
+            gid,
+        };
         (uid != 0 && wanted(name, uid)).then_some(account)
     })
 }
@@ -111,8 +128,15 @@ mod tests {
 
     #[test]
     fn an_account_is_found_by_name_or_by_id_and_is_never_root() {
-        let postgres = Account::Other { name: "postgres".into(), uid: 101, gid: 104 };
-        assert_eq!(find(PASSWD, |name, _| name == "postgres"), Some(postgres.clone()));
+        let postgres = Account::Other {
+            name: "postgres".into(),
+            uid: 101,
+            gid: 104,
+        };
+        assert_eq!(
+            find(PASSWD, |name, _| name == "postgres"),
+            Some(postgres.clone())
+        );
         assert_eq!(find(PASSWD, |_, uid| uid == 101), Some(postgres));
         assert_eq!(find(PASSWD, |name, _| name == "root"), None);
         assert_eq!(find(PASSWD, |_, uid| uid == 7), None);

@@ -33,13 +33,19 @@ pub(super) fn create(programs: &Programs, account: &Account, folder: &Path) -> a
     write_private(&password, random_password().as_bytes())?;
     account.own(&password)?;
     let mut initdb = account.command(&programs.path("initdb"));
-    initdb.arg("--pgdata").arg(&beside).arg("--pwfile").arg(&password);
+    initdb
+        .arg("--pgdata")
+        .arg(&beside)
+        .arg("--pwfile")
+        .arg(&password);
     initdb.args(["--username", SUPERUSER, "--auth", "scram-sha-256"]);
     initdb.args(["--encoding", "UTF8", "--locale", "C", "--data-checksums"]);
     run(initdb)?;
     let main = beside.join("postgresql.conf");
     let mut text = fs::read_to_string(&main).context("initdb left no postgresql.conf")?;
-    text.push_str(&format!("\ninclude_if_exists = '{CONFIG}'  # written by `runnel up`\n"));
+    text.push_str(&format!(
+        "\ninclude_if_exists = '{CONFIG}'  # written by `runnel up`\n"
+    ));
     fs::write(&main, text).context("cannot write postgresql.conf")?;
     fs::rename(&beside, &data).with_context(|| format!("cannot make {}", data.display()))
 }
@@ -95,8 +101,11 @@ mod tests {
     #[test]
     fn the_cluster_keeps_what_it_was_told_and_listens_on_loopback_alone() {
         let text = config(8 << 30);
-        for line in ["fsync = on", "listen_addresses = '127.0.0.1'", "unix_socket_directories = ''"]
-        {
+        for line in [
+            "fsync = on",
+            "listen_addresses = '127.0.0.1'",
+            "unix_socket_directories = ''",
+        ] {
             assert!(text.lines().any(|l| l == line), "{line}");
         }
         assert!(text.contains("shared_buffers = 1024MB"));

@@ -70,7 +70,13 @@ impl Cluster {
         let data = folder.join("data");
         let programs = Programs::find(settings.programs.as_deref(), data_version(&data))?;
         let memory_limit = settings.memory_limit;
-        let mut cluster = Cluster { programs, account, folder, memory_limit, port: 0 };
+        let mut cluster = Cluster {
+            programs,
+            account,
+            folder,
+            memory_limit,
+            port: 0,
+        };
         let found = cluster.look()?;
         if found == Found::Nothing {
             initialise::create(&cluster.programs, &cluster.account, &cluster.folder)?;
@@ -163,12 +169,17 @@ impl Cluster {
             match Postmaster::of(&data) {
                 Postmaster::Absent => return Ok(Found::Stopped),
                 Postmaster::Stale => return Ok(Found::Crashed),
-                Postmaster::Running { port, ready: true, .. } => {
+                Postmaster::Running {
+                    port, ready: true, ..
+                } => {
                     self.port = port;
                     return Ok(Found::Orphaned);
                 }
                 Postmaster::Running { pid, .. } if Instant::now() > deadline => {
-                    bail!("the server (pid {pid}) of {} neither starts nor stops", data.display())
+                    bail!(
+                        "the server (pid {pid}) of {} neither starts nor stops",
+                        data.display()
+                    )
                 }
                 Postmaster::Running { .. } => std::thread::sleep(POLL),
             }
@@ -201,20 +212,31 @@ impl Cluster {
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(15)..].join("\n");
         let failure = failure.context("no attempt was made")?;
-        Err(failure.context(format!("the private PostgreSQL does not start; its log:\n{last}")))
+        Err(failure.context(format!(
+            "the private PostgreSQL does not start; its log:\n{last}"
+        )))
     }
 
     fn pg_ctl(&self, arguments: &[&str], timeout: Duration) -> anyhow::Result<()> {
         let mut command = self.account.command(&self.programs.path("pg_ctl"));
         command.args(arguments).arg("--pgdata").arg(self.data());
-        command.args(["--wait", "--silent", "--timeout", &timeout.as_secs().to_string()]);
+        command.args([
+            "--wait",
+            "--silent",
+            "--timeout",
+            &timeout.as_secs().to_string(),
+        ]);
         run(command)
     }
 }
 
 /// The major version that made a data folder; none when there is no cluster in it.
 fn data_version(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("PG_VERSION")).ok()?.trim().parse().ok()
+    fs::read_to_string(data.join("PG_VERSION"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 /// Runs one of PostgreSQL's programs to its end. Its output goes nowhere but into the error: a

@@ -13,7 +13,8 @@ use crate::home::write_private;
 
 const OWNER_PASSWORD: &str = "owner.password";
 
-const ROLE_EXISTS: &str = "select exists (select from pg_catalog.pg_roles where rolname = 'runnel')";
+const ROLE_EXISTS: &str =
+    "select exists (select from pg_catalog.pg_roles where rolname = 'runnel')";
 const DATABASE_EXISTS: &str =
     "select exists (select from pg_catalog.pg_database where datname = 'runnel')";
 const CREATE_ROLE: &str = "create role runnel login";
@@ -42,12 +43,18 @@ pub(super) async fn ensure(folder: &Path, port: u16) -> anyhow::Result<SecretStr
     }
     // Utility statements take no parameters; the password is hex.
     let set_password = format!("alter role runnel password '{password}'");
-    sqlx::raw_sql(&set_password).execute(&mut connection).await?;
+    sqlx::raw_sql(&set_password)
+        .execute(&mut connection)
+        .await?;
     if !exists(&mut connection, DATABASE_EXISTS).await? {
-        sqlx::raw_sql(CREATE_DATABASE).execute(&mut connection).await?;
+        sqlx::raw_sql(CREATE_DATABASE)
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await?;
-    Ok(SecretString::from(format!("postgres://runnel:{password}@127.0.0.1:{port}/runnel")))
+    Ok(SecretString::from(format!(
+        "postgres://runnel:{password}@127.0.0.1:{port}/runnel"
+    )))
 }
 
 async fn exists(connection: &mut PgConnection, question: &str) -> sqlx::Result<bool> {
@@ -56,6 +63,7 @@ async fn exists(connection: &mut PgConnection, question: &str) -> sqlx::Result<b
 
 fn password(folder: &Path, file: &str) -> anyhow::Result<String> {
     let path = folder.join(file);
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(text.trim().to_owned())
 }

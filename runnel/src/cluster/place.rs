@@ -44,13 +44,18 @@ fn make(folder: &Path, account: &Account) -> anyhow::Result<()> {
 
 /// A path as one name, such as `root-src-.runnel`; no two paths get the same.
 fn folder_name(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('%', "%25").replace('-', "%2d");
+    let text = path
+        .to_string_lossy()
+        .replace('%', "%25")
+        .replace('-', "%2d");
     text.trim_start_matches('/').replace('/', "-")
 }
 
 /// The port of the last run when it is free, so that URLs stay the same; otherwise a spare one.
 pub(super) fn port(folder: &Path) -> anyhow::Result<u16> {
-    let last = fs::read_to_string(folder.join("port")).ok().and_then(|p| p.trim().parse().ok());
+    let last = fs::read_to_string(folder.join("port"))
+        .ok()
+        .and_then(|p| p.trim().parse().ok());
     // Begin at a random port: several homes on one machine should not race for the same.
     let [random, more, ..] = uuid::Uuid::new_v4().into_bytes();
     let begin = u16::from_be_bytes([random, more]) % (PORTS.end - PORTS.start);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Who runs a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Postmaster {
+pub(super) enum Postmaster {
     /// Nobody.
     Absent,
     /// The file names a process that is gone, or one that got the same id by chance.
@@ -25,7 +25,7 @@ pub enum Postmaster {
 impl Postmaster {
     /// Reads the file and looks at the process that it names.
     #[must_use]
-    pub fn of(data: &Path) -> Postmaster {
+    pub(super) fn of(data: &Path) -> Postmaster {
         let Ok(text) = fs::read_to_string(data.join("postmaster.pid")) else {
             return Postmaster::Absent;
         };
@@ -43,7 +43,9 @@ impl Postmaster {
 /// the id. While sessions of a killed server are still there the file stays: it guards them.
 pub(super) fn clear_reused_id(data: &Path) {
     let named = fs::read_to_string(data.join("postmaster.pid")).ok();
-    let Some((pid, ..)) = named.as_deref().and_then(parse) else { return };
+    let Some((pid, ..)) = named.as_deref().and_then(parse) else {
+        return;
+    };
     let reused = Path::new("/proc").join(pid.to_string()).exists() && !runs_cluster(pid, data);
     if reused && !anyone_runs_cluster(data) {
         // A start that finds the file still there says so itself.
@@ -70,7 +72,10 @@ fn runs_cluster(pid: u32, data: &Path) -> bool {
 fn parse(text: &str) -> Option<(u32, u16, bool)> {
     let mut lines = text.lines();
     let pid = lines.next()?.trim().parse().ok()?;
-    let port = lines.nth(2).and_then(|line| line.trim().parse().ok()).unwrap_or(0);
+    let port = lines
+        .nth(2)
+        .and_then(|line| line.trim().parse().ok())
+        .unwrap_or(0);
     let ready = lines.nth(3).is_some_and(|state| state.trim() == "ready");
     Some((pid, port, ready))
 }
@@ -83,7 +88,10 @@ mod tests {
     fn the_file_names_process_port_and_state() {
         let text = "4711\n/data\n1700000000\n23456\n\n127.0.0.1\n  123 456\nready   \n";
         assert_eq!(parse(text), Some((4711, 23456, true)));
-        assert_eq!(parse(&text.replace("ready   ", "stopping")), Some((4711, 23456, false)));
+        assert_eq!(
+            parse(&text.replace("ready   ", "stopping")),
+            Some((4711, 23456, false))
+        );
         assert_eq!(parse("4711\n/data\n"), Some((4711, 0, false)));
         assert_eq!(parse(""), None);
     }

@@ -9,11 +9,14 @@ const VERSION_MIN: u32 = 15;
 const DEBIAN: &str = "/usr/lib/postgresql";
 
 /// Where `scripts/postgres` unpacks its wheel: as root, and otherwise.
-const WHEELS: [&str; 2] = ["/var/lib/runnel/postgresql-wheel", ".runnel/postgresql-wheel"];
+const WHEELS: [&str; 2] = [
+    "/var/lib/runnel/postgresql-wheel",
+    ".runnel/postgresql-wheel",
+];
 
 /// A folder with `postgres`, `initdb` and `pg_ctl` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Programs {
+pub(super) struct Programs {
     folder: PathBuf,
     version: u32,
 }
@@ -24,13 +27,15 @@ impl Programs {
     ///
     /// # Errors
     /// When there is none; the message says what to do.
-    pub fn find(told: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Programs> {
+    pub(super) fn find(told: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Programs> {
         let folders = match told {
             Some(folder) => vec![folder.to_owned()],
             None => usual_folders(),
         };
-        let mut found: Vec<Programs> =
-            folders.iter().filter_map(|folder| Programs::of(folder)).collect();
+        let mut found: Vec<Programs> = folders
+            .iter()
+            .filter_map(|folder| Programs::of(folder))
+            .collect();
         found.retain(|programs| programs.version >= VERSION_MIN);
         let places = match told {
             Some(folder) => folder.display().to_string(),
@@ -45,25 +50,32 @@ impl Programs {
             });
         };
         let versions: Vec<String> = found.iter().map(|p| p.version.to_string()).collect();
-        match found.into_iter().find(|programs| programs.version == wanted) {
+        match found
+            .into_iter()
+            .find(|programs| programs.version == wanted)
+        {
             Some(programs) => Ok(programs),
             None => bail!(
                 "the data was made by PostgreSQL {wanted}, which is not in {places} (there: {}). \
                  Install that version, or move the data away to begin anew",
-                if versions.is_empty() { "none".to_owned() } else { versions.join(", ") }
+                if versions.is_empty() {
+                    "none".to_owned()
+                } else {
+                    versions.join(", ")
+                }
             ),
         }
     }
 
     /// The path of one program.
     #[must_use]
-    pub fn path(&self, program: &str) -> PathBuf {
+    pub(super) fn path(&self, program: &str) -> PathBuf {
         self.folder.join(program)
     }
 
     /// The server's major version.
     #[must_use]
-    pub fn version(&self) -> u32 {
+    pub(super) fn version(&self) -> u32 {
         self.version
     }
 
@@ -110,15 +122,23 @@ mod tests {
 
     #[test]
     fn the_major_version_is_read_from_what_the_server_says() {
-        assert_eq!(parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
+        assert_eq!(
+            parse_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
+            Some(15)
+        );
         assert_eq!(parse_version("postgres (PostgreSQL) 19beta1\n"), Some(19));
         assert_eq!(parse_version("something else 15"), None);
     }
 
     #[test]
     fn a_folder_without_a_server_is_refused_with_advice() {
-        let error = Programs::find(Some(Path::new("/nonexistent")), None).unwrap_err().to_string();
-        assert!(error.contains("no PostgreSQL 15 or later in /nonexistent"), "{error}");
+        let error = Programs::find(Some(Path::new("/nonexistent")), None)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("no PostgreSQL 15 or later in /nonexistent"),
+            "{error}"
+        );
         assert!(error.contains("DATABASE_URL"), "{error}");
     }
 }

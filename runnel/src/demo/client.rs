@@ -33,7 +33,13 @@ impl Client {
         let http = reqwest::Client::builder().timeout(TIMEOUT).build()?;
         let url = |text: &str| text.trim_end_matches('/').to_owned();
         let (command_url, query_url) = (url(command_url), url(query_url));
-        Ok(Client { http, signer, tenant: tenant.to_owned(), command_url, query_url })
+        Ok(Client {
+            http,
+            signer,
+            tenant: tenant.to_owned(),
+            command_url,
+            query_url,
+        })
     }
 
     /// Registers a person as themselves, and returns the consistency token of the answer.
@@ -52,7 +58,10 @@ impl Client {
         if answer.status() != StatusCode::CREATED {
             bail!("registering answered {}", told(answer).await);
         }
-        let token = answer.headers().get(TOKEN).context("the answer has no Consistency-Token")?;
+        let token = answer
+            .headers()
+            .get(TOKEN)
+            .context("the answer has no Consistency-Token")?;
         Ok(token.to_str()?.to_owned())
     }
 
@@ -86,7 +95,11 @@ impl Client {
     }
 
     fn bearer(&self, sub: &str, role: Role) -> anyhow::Result<String> {
-        let claims = Claims { tenant: self.tenant.clone(), sub: sub.to_owned(), role };
+        let claims = Claims {
+            tenant: self.tenant.clone(),
+            sub: sub.to_owned(),
+            role,
+        };
         Ok(self.signer.sign(&claims, LIFETIME)?)
     }
 }
@@ -95,13 +108,22 @@ impl Client {
 async fn send(request: impl Fn() -> RequestBuilder) -> anyhow::Result<Response> {
     let mut attempts = 0;
     loop {
-        let answer = request().send().await.context("no answer; does `runnel up` run?")?;
-        let later = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        let answer = request()
+            .send()
+            .await
+            .context("no answer; does `runnel up` run?")?;
+        let later = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
         attempts += 1;
         if !later.contains(&answer.status()) || attempts == PATIENCE {
             return Ok(answer);
         }
-        let wait = answer.headers().get("Retry-After").and_then(|v| v.to_str().ok()?.parse().ok());
+        let wait = answer
+            .headers()
+            .get("Retry-After")
+            .and_then(|v| v.to_str().ok()?.parse().ok());
         tokio::time::sleep(Duration::from_secs(wait.unwrap_or(1))).await;
     }
 }

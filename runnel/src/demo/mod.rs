@@ -45,7 +45,10 @@ pub struct DemoArgs {
     #[arg(long, env = "JWT_AUDIENCE", default_value = DEV_AUDIENCE)]
     pub jwt_audience: String,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the text of a flattened field as help")]
+    #[expect(
+        missing_docs,
+        reason = "clap shows the text of a flattened field as help"
+    )]
     pub home: HomeArgs,
 }
 
@@ -69,13 +72,18 @@ pub async fn run(args: &DemoArgs) -> anyhow::Result<()> {
     let signer = token::signer(&home)?.for_audience(&args.jwt_issuer, &args.jwt_audience);
     let client = Client::new(signer, &args.tenant, &args.command_url, &args.query_url)?;
     let client = Arc::new(client);
-    say(&format!("Registering {users} users with {} …", args.command_url))?;
+    say(&format!(
+        "Registering {users} users with {} …",
+        args.command_url
+    ))?;
     let begun = Instant::now();
     let rounds = all_rounds(&client, users).await?;
     say(&summary(&rounds, begun.elapsed()))?;
     let region = rounds[0].person.region;
     let list = client.region(region, SHOWN).await?;
-    say(&format!("\nThe {SHOWN} of {region} who were active last, from the list:\n"))?;
+    say(&format!(
+        "\nThe {SHOWN} of {region} who were active last, from the list:\n"
+    ))?;
     say(&listed(&list)?)
 }
 
@@ -106,10 +114,17 @@ async fn round(client: &Client, person: Person) -> anyhow::Result<Round> {
     let read_time = begun.elapsed();
     let same = |field: &str, wrote: &str| read[field].as_str() == Some(wrote);
     ensure!(
-        same("id", &person.id.to_string()) && same("name", &person.name) && same("email", &person.email),
+        same("id", &person.id.to_string())
+            && same("name", &person.name)
+            && same("email", &person.email),
         "what was read is not what was written: {read}"
     );
-    Ok(Round { person, read, register_time, read_time })
+    Ok(Round {
+        person,
+        read,
+        register_time,
+        read_time,
+    })
 }
 
 fn summary(rounds: &[Round], elapsed: Duration) -> String {
@@ -135,14 +150,23 @@ fn summary(rounds: &[Round], elapsed: Duration) -> String {
 
 fn listed(list: &Value) -> anyhow::Result<String> {
     let items = list["items"].as_array().context("the list has no items")?;
-    let cards: Vec<String> = items.iter().map(|item| format!("  {}", card(item))).collect();
+    let cards: Vec<String> = items
+        .iter()
+        .map(|item| format!("  {}", card(item)))
+        .collect();
     Ok(cards.join("\n"))
 }
 
 /// A user on one line.
 fn card(user: &Value) -> String {
     let field = |name: &str| user[name].as_str().unwrap_or("–").to_owned();
-    format!("{:<22} {:<9} {:<48} {}", field("name"), field("region"), field("email"), field("bio"))
+    format!(
+        "{:<22} {:<9} {:<48} {}",
+        field("name"),
+        field("region"),
+        field("email"),
+        field("bio")
+    )
 }
 
 fn say(text: &str) -> anyhow::Result<()> {

@@ -18,33 +18,78 @@ pub(super) struct Person {
 const PLACES: [Place; 6] = [
     Place {
         region: "eu-north",
-        given: ["Astrid", "Björn", "Freja", "Henrik", "Ingrid", "Lars", "Maja", "Sørine"],
-        family: ["Andersson", "Bergström", "Dahl", "Eriksen", "Holm", "Lindqvist", "Nygård", "Virtanen"],
+        given: [
+            "Astrid", "Björn", "Freja", "Henrik", "Ingrid", "Lars", "Maja", "Sørine",
+        ],
+        family: [
+            "Andersson",
+            "Bergström",
+            "Dahl",
+            "Eriksen",
+            "Holm",
+            "Lindqvist",
+            "Nygård",
+            "Virtanen",
+        ],
     },
     Place {
         region: "eu-south",
-        given: ["Alba", "Bruno", "Chiara", "Davide", "Elena", "Íñigo", "Lucía", "Nuno"],
-        family: ["Bianchi", "Carvalho", "Esposito", "Ferreira", "García", "Moretti", "Núñez", "Ribeiro"],
+        given: [
+            "Alba", "Bruno", "Chiara", "Davide", "Elena", "Íñigo", "Lucía", "Nuno",
+        ],
+        family: [
+            "Bianchi", "Carvalho", "Esposito", "Ferreira", "García", "Moretti", "Núñez", "Ribeiro",
+        ],
     },
     Place {
         region: "af-west",
-        given: ["Abena", "Chidi", "Efua", "Folake", "Kwame", "Ngozi", "Sekou", "Yaa"],
-        family: ["Adeyemi", "Boateng", "Diallo", "Eze", "Mensah", "Okafor", "Owusu", "Traoré"],
+        given: [
+            "Abena", "Chidi", "Efua", "Folake", "Kwame", "Ngozi", "Sekou", "Yaa",
+        ],
+        family: [
+            "Adeyemi", "Boateng", "Diallo", "Eze", "Mensah", "Okafor", "Owusu", "Traoré",
+        ],
     },
     Place {
         region: "ap-east",
-        given: ["Aiko", "Daichi", "Haruka", "Jisoo", "Kenji", "Mei", "Minjun", "Yuna"],
-        family: ["Chen", "Ishikawa", "Kim", "Lin", "Nakamura", "Park", "Tanaka", "Watanabe"],
+        given: [
+            "Aiko", "Daichi", "Haruka", "Jisoo", "Kenji", "Mei", "Minjun", "Yuna",
+        ],
+        family: [
+            "Chen", "Ishikawa", "Kim", "Lin", "Nakamura", "Park", "Tanaka", "Watanabe",
+        ],
     },
     Place {
         region: "ap-south",
-        given: ["Aarav", "Diya", "Farah", "Ishaan", "Kavya", "Nikhil", "Priya", "Rohan"],
-        family: ["Banerjee", "Chowdhury", "Desai", "Iyer", "Khan", "Mehta", "Nair", "Patel"],
+        given: [
+            "Aarav", "Diya", "Farah", "Ishaan", "Kavya", "Nikhil", "Priya", "Rohan",
+        ],
+        family: [
+            "Banerjee",
+            "Chowdhury",
+            "Desai",
+            "Iyer",
+            "Khan",
+            "Mehta",
+            "Nair",
+            "Patel",
+        ],
     },
     Place {
         region: "us-west",
-        given: ["Alice", "Caleb", "Dolores", "Hank", "Itzel", "Marcus", "Ruth", "Wyatt"],
-        family: ["Alvarez", "Begay", "Carter", "Hughes", "Nguyen", "O’Brien", "Sutton", "Whitfield"],
+        given: [
+            "Alice", "Caleb", "Dolores", "Hank", "Itzel", "Marcus", "Ruth", "Wyatt",
+        ],
+        family: [
+            "Alvarez",
+            "Begay",
+            "Carter",
+            "Hughes",
+            "Nguyen",
+            "O’Brien",
+            "Sutton",
+            "Whitfield",
+        ],
     },
 ];
 

@@ -20,7 +20,14 @@ pub(super) struct Greeting<'a> {
 impl Greeting<'_> {
     /// The text. Each start names another user, so the lines work every time.
     pub(super) fn text(&self, example: Uuid) -> String {
-        let Greeting { command_url, query_url, admin_url, store, env_file, token } = self;
+        let Greeting {
+            command_url,
+            query_url,
+            admin_url,
+            store,
+            env_file,
+            token,
+        } = self;
         let env_file = env_file.display();
         let mut text = format!(
             "\nRunnel is up.\n\n  \
@@ -40,9 +47,9 @@ impl Greeting<'_> {
                 file = file.display(),
                 curl = self.curl_lines(file, example),
             ),
-            None => write!(
+            None => writeln!(
                 text,
-                "  token     none: JWKS is not the one of `runnel keys`, so your issuer signs\n"
+                "  token     none: JWKS is not the one of `runnel keys`, so your issuer signs"
             ),
         };
         text.push_str("\nCtrl-C stops it; the data stays.\n\n");
@@ -50,8 +57,15 @@ impl Greeting<'_> {
     }
 
     fn curl_lines(&self, token_file: &Path, id: Uuid) -> String {
-        let Greeting { command_url, query_url, .. } = self;
-        let bearer = format!("-H \"Authorization: Bearer $(cat '{}')\"", token_file.display());
+        let Greeting {
+            command_url,
+            query_url,
+            ..
+        } = self;
+        let bearer = format!(
+            "-H \"Authorization: Bearer $(cat '{}')\"",
+            token_file.display()
+        );
         let mark = &id.simple().to_string()[20..];
         let body = format!(
             "{{\"id\":\"{id}\",\"email\":\"ada.{mark}@example.org\",\"name\":\"Ada Lovelace\",\
@@ -83,9 +97,18 @@ mod tests {
             token: Some(("ey.a.b", file)),
         };
         let text = greeting.text(Uuid::now_v7());
-        assert_eq!(text.lines().filter(|line| line.starts_with("curl ")).count(), 3);
+        assert_eq!(
+            text.lines()
+                .filter(|line| line.starts_with("curl "))
+                .count(),
+            3
+        );
         assert_eq!(text.lines().filter(|line| *line == "ey.a.b").count(), 1);
-        let without = Greeting { token: None, ..greeting }.text(Uuid::now_v7());
+        let without = Greeting {
+            token: None,
+            ..greeting
+        }
+        .text(Uuid::now_v7());
         assert!(!without.contains("curl "));
     }
 }

@@ -23,14 +23,22 @@ impl Guard {
     pub(super) fn watch(cluster: Cluster) -> Guard {
         let over = Shutdown::new();
         let watch = tokio::spawn(keep_alive(cluster.clone(), over.clone()));
-        Guard { cluster, watch, over }
+        Guard {
+            cluster,
+            watch,
+            over,
+        }
     }
 
     /// Stops the server.
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.over.stop();
-        self.watch.await.context("the watch over PostgreSQL panicked")?;
-        spawn_blocking(move || self.cluster.stop()).await.context("stopping PostgreSQL panicked")?
+        self.watch
+            .await
+            .context("the watch over PostgreSQL panicked")?;
+        spawn_blocking(move || self.cluster.stop())
+            .await
+            .context("stopping PostgreSQL panicked")?
     }
 }
 

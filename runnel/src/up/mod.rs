@@ -26,8 +26,8 @@ use uuid::Uuid;
 use self::environment_file::Told;
 use self::greeting::Greeting;
 use self::services::Services;
-pub use self::settings::{UpArgs, own_database_mark};
 use self::settings::UpSettings;
+pub use self::settings::{UpArgs, own_database_mark};
 use self::store::Store;
 use crate::home::{Home, write_private};
 use crate::instance_lock::InstanceLock;
@@ -45,7 +45,9 @@ pub fn run(args: UpArgs) -> anyhow::Result<()> {
     // First of all: a second `runnel up` should hear of the first one, not of a taken port.
     let lock = InstanceLock::take(&home.lock_file())?;
     let settings = args.settle(&home)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let telemetry = telemetry::init("runnel", &settings.telemetry)?;
         let result = up(&home, lock, settings).await;
@@ -108,10 +110,14 @@ async fn serve(
         admin_url: &urls.admin,
         store: &store.described,
         env_file: &home.env_file(),
-        token: token.as_ref().map(|(token, file)| (token.as_str(), file.as_path())),
+        token: token
+            .as_ref()
+            .map(|(token, file)| (token.as_str(), file.as_path())),
     };
     let text = greeting.text(Uuid::now_v7());
-    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("cannot write to standard output")?;
     services.run(shutdown).await
 }
 

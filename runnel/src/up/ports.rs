@@ -19,7 +19,8 @@ pub(super) fn check(wanted: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
                  {setting} to another address; port 0 takes a free one"
             ),
             Err(error) => {
-                return Err(error).with_context(|| format!("{setting}: cannot listen on {address}"));
+                return Err(error)
+                    .with_context(|| format!("{setting}: cannot listen on {address}"));
             }
         }
     }
@@ -35,12 +36,19 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let (free, port) = ("127.0.0.1:0".parse().unwrap(), taken.local_addr().unwrap());
         let said = check(&[("COMMAND_LISTEN", free), ("QUERY_LISTEN", port)]).unwrap_err();
-        assert!(said.to_string().starts_with(&format!("QUERY_LISTEN: {port} is taken")), "{said}");
+        assert!(
+            said.to_string()
+                .starts_with(&format!("QUERY_LISTEN: {port} is taken")),
+            "{said}"
+        );
     }
 
     #[test]
     fn one_port_for_two_services_is_refused() {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let said = check(&[("COMMAND_LISTEN", free), ("QUERY_LISTEN", free)]).unwrap_err();
         assert!(said.to_string().contains("QUERY_LISTEN"), "{said}");
     }

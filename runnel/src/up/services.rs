@@ -6,12 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use anyhow::Context as _;
 use platform::admin::{self, Readiness};
 use platform::shutdown::Shutdown;
+use query_api::News;
 
 use super::settings::UpSettings;
 
 /// Built services; their ports are bound.
 pub(super) struct Services {
     command: command_api::Application,
+    query: query_api::Application,
     projector: projector::Application,
     admin: actix_web::dev::Server,
     /// Where each answers.
@@ -34,8 +36,8 @@ impl Services {
         settings: UpSettings,
         readiness: &Readiness,
     ) -> anyhow::Result<Services> {
-        let (command_listen, admin_listen) =
-            (settings.command.command.listen, settings.admin.listen);
+        let command_listen = settings.command.command.listen;
+        let (query_listen, admin_listen) = (settings.query.query.listen, settings.admin.listen);
         let admin = TcpListener::bind(admin_listen)
             .with_context(|| format!("cannot listen on {admin_listen} (ADMIN_LISTEN)"))?;
         let admin_port = admin.local_addr()?.port();
@@ -46,12 +48,20 @@ impl Services {
             readiness: readiness.clone(),
         };
         let projector = projector::Application::build(settings.projector, wiring).await?;
+        let news = News::InProcess(projector.subscribe());
+        let query = query_api::Application::build(settings.query, news, readiness).await?;
         let urls = Urls {
             command: base_url(command_listen, command.port()),
-            query: String::new(),
+            query: base_url(query_listen, query.port()),
             admin: base_url(admin_listen, admin_port),
         };
-        Ok(Services { command, projector, admin, urls })
+        Ok(Services {
+            command,
+            query,
+            projector,
+            admin,
+            urls,
+        })
     }
 
     /// Serves until the shutdown, or until a service fails: then the others stop, too. The
@@ -61,21 +71,29 @@ impl Services {
     /// # Errors
     /// The first service's that failed.
     pub(super) async fn run(self, shutdown: &Shutdown) -> anyhow::Result<()> {
-        let Services { command, projector, admin, .. } = self;
+        let Services {
+            command,
+            query,
+            projector,
+            admin,
+            ..
+        } = self;
         let admin_handle = admin.handle();
         let admin = tokio::spawn(admin);
         let drained = Shutdown::new();
-        let commands = ending_all(shutdown, command.run_until(shutdown.stopped()));
         let apis = async {
-            let commands = commands.await;
+            let commands = ending_all(shutdown, command.run_until(shutdown.stopped()));
+            let queries = ending_all(shutdown, query.run_until(shutdown.stopped()));
+            let ended = tokio::join!(commands, queries);
             drained.stop();
-            commands
+            ended
         };
         let projections = ending_all(shutdown, projector.run_until(drained.stopped()));
-        let (commands, projections) = tokio::join!(apis, projections);
+        let ((commands, queries), projections) = tokio::join!(apis, projections);
         admin_handle.stop(true).await;
         admin.await.context("the admin port panicked")??;
         commands.context("the command API failed")?;
+        queries.context("the query API failed")?;
         projections.context("the projector failed")
     }
 }

@@ -32,7 +32,10 @@ pub struct UpArgs {
     #[arg(long, env = "RUNNEL_POSTGRES_BIN", help_heading = "Private PostgreSQL")]
     pub runnel_postgres_bin: Option<PathBuf>,
     #[command(flatten)]
-    #[expect(missing_docs, reason = "clap shows the text of a flattened field as help")]
+    #[expect(
+        missing_docs,
+        reason = "clap shows the text of a flattened field as help"
+    )]
     pub process: ProcessArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -40,6 +43,9 @@ pub struct UpArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub command: command_api::CommandArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub query: query_api::QueryArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub projection: projector::settings::ProjectionArgs,
@@ -83,6 +89,7 @@ pub(super) struct UpSettings {
     pub(super) told: Vec<(&'static str, String)>,
     pub(super) partitions: PartitionCount,
     pub(super) command: command_api::Config,
+    pub(super) query: query_api::Config,
     pub(super) projector: projector::ProjectorSettings,
     pub(super) admin: AdminSettings,
     pub(super) telemetry: TelemetrySettings,
@@ -97,15 +104,18 @@ impl UpSettings {
     pub(super) fn check_ports(&self) -> anyhow::Result<()> {
         ports::check(&[
             ("COMMAND_LISTEN", self.command.command.listen),
+            ("QUERY_LISTEN", self.query.query.listen),
             ("ADMIN_LISTEN", self.admin.listen),
         ])
     }
 
     /// Gives every service the private cluster's URL.
     pub(super) fn use_database(&mut self, url: &SecretString) {
-        for database in
-            [&mut self.command.database, &mut self.projector.database]
-        {
+        for database in [
+            &mut self.command.database,
+            &mut self.query.database,
+            &mut self.projector.database,
+        ] {
             database.url = url.clone();
         }
     }
@@ -139,6 +149,15 @@ impl UpArgs {
             partitions: self.store.validate(&mut problems),
             command: command_api::Config {
                 command: self.command.validate(&process, &mut problems),
+                http: http.clone(),
+                auth: auth.clone(),
+                secret: secret.clone(),
+                database: database.clone(),
+                process: process.clone(),
+                shutdown,
+            },
+            query: query_api::Config {
+                query: self.query.validate(&process, &mut problems),
                 http,
                 auth,
                 secret,
@@ -172,10 +191,16 @@ impl UpArgs {
     fn use_keys(&mut self, keys: &DevKeys) -> bool {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let own = self.auth.jwks.get_or_insert_with(|| path(&keys.jwks)) == &path(&keys.jwks);
-        self.auth.jwt_issuer.get_or_insert_with(|| DEV_ISSUER.to_owned());
-        self.auth.jwt_audience.get_or_insert_with(|| DEV_AUDIENCE.to_owned());
+        self.auth
+            .jwt_issuer
+            .get_or_insert_with(|| DEV_ISSUER.to_owned());
+        self.auth
+            .jwt_audience
+            .get_or_insert_with(|| DEV_AUDIENCE.to_owned());
         if self.secret.secret_key.is_none() {
-            self.secret.secret_key_file.get_or_insert_with(|| path(&keys.secret_key));
+            self.secret
+                .secret_key_file
+                .get_or_insert_with(|| path(&keys.secret_key));
         }
         own
     }
@@ -188,6 +213,9 @@ impl UpArgs {
             ("JWT_AUDIENCE", &self.auth.jwt_audience),
             ("SECRET_KEY_FILE", &self.secret.secret_key_file),
         ];
-        values.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))).collect()
+        values
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value.clone()?)))
+            .collect()
     }
 }

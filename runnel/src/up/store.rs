@@ -27,7 +27,11 @@ impl Store {
     pub(super) async fn open(home: &Home, settings: &UpSettings) -> anyhow::Result<Store> {
         if !settings.own_database {
             let described = "the PostgreSQL that DATABASE_URL names".to_owned();
-            return Ok(Store { guard: None, url: None, described });
+            return Ok(Store {
+                guard: None,
+                url: None,
+                described,
+            });
         }
         let home = home.clone();
         let wanted = ClusterSettings {
@@ -41,7 +45,11 @@ impl Store {
         let database = cluster.ensure_database().await;
         let guard = Guard::watch(cluster);
         match database {
-            Ok(url) => Ok(Store { guard: Some(guard), url: Some(url), described }),
+            Ok(url) => Ok(Store {
+                guard: Some(guard),
+                url: Some(url),
+                described,
+            }),
             Err(error) => {
                 guard.stop().await?;
                 Err(error)

@@ -14,7 +14,10 @@ async fn what_was_registered_is_read_back_and_stays_after_a_clean_stop() {
     assert!(status.success(), "{said}");
     assert!(said.contains("Runnel has stopped"), "{said}");
     assert_eq!(home.postmaster(), None, "PostgreSQL was left running");
-    assert!(!home.path().join("env").exists(), "the file names a database that is gone");
+    assert!(
+        !home.path().join("env").exists(),
+        "the file names a database that is gone"
+    );
 
     let up = home.up().await;
     assert_eq!(home.read(id).await["name"], "Ada Lovelace");
@@ -29,7 +32,11 @@ async fn after_kill_9_the_next_start_adopts_the_orphaned_server() {
     let (id, _) = home.register("Grace Hopper").await;
     let server = home.postmaster().expect("a running server");
     up.end("KILL").await;
-    assert_eq!(home.postmaster(), Some(server), "the server should outlive its parent");
+    assert_eq!(
+        home.postmaster(),
+        Some(server),
+        "the server should outlive its parent"
+    );
 
     let up = home.up().await;
     assert_eq!(home.postmaster(), Some(server), "{}", up.said());
@@ -37,7 +44,11 @@ async fn after_kill_9_the_next_start_adopts_the_orphaned_server() {
     assert_eq!(home.read(id).await["name"], "Grace Hopper");
     let (status, said) = up.end("INT").await;
     assert!(status.success(), "{said}");
-    assert_eq!(home.postmaster(), None, "the adopted server was left running");
+    assert_eq!(
+        home.postmaster(),
+        None,
+        "the adopted server was left running"
+    );
 }
 
 #[tokio::test]
@@ -85,9 +96,18 @@ async fn a_home_that_the_servers_account_cannot_enter_gets_its_cluster_elsewhere
     assert_eq!(inside, !runs_as_root(), "{}", up.said());
     let elsewhere = format!(
         "/var/lib/runnel/{}",
-        home.path().display().to_string().trim_start_matches('/').replace('/', "-")
+        home.path()
+            .display()
+            .to_string()
+            .trim_start_matches('/')
+            .replace('/', "-")
     );
-    assert_eq!(up.said().contains(&elsewhere), runs_as_root(), "{}", up.said());
+    assert_eq!(
+        up.said().contains(&elsewhere),
+        runs_as_root(),
+        "{}",
+        up.said()
+    );
     let (status, said) = up.end("INT").await;
     assert!(status.success(), "{said}");
     if runs_as_root() {

@@ -32,7 +32,9 @@ impl TestHome {
 
     /// A home in a folder that only its owner can enter, as in root's own.
     pub(crate) fn closed() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -50,10 +52,19 @@ impl TestHome {
         for listen in ["COMMAND_LISTEN", "QUERY_LISTEN", "ADMIN_LISTEN"] {
             command.env(listen, "127.0.0.1:0");
         }
-        for own in ["DATABASE_URL", "DATABASE_URL_FILE", "SECRET_KEY", "SECRET_KEY_FILE", "JWKS"] {
+        for own in [
+            "DATABASE_URL",
+            "DATABASE_URL_FILE",
+            "SECRET_KEY",
+            "SECRET_KEY_FILE",
+            "JWKS",
+        ] {
             command.env_remove(own);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -91,11 +102,17 @@ impl TestHome {
             let answer = request.send().await.map_err(|error| error.to_string())?;
             match answer.status().as_u16() {
                 201 => Ok(answer),
-                status => Err(format!("{status} {}", answer.text().await.unwrap_or_default())),
+                status => Err(format!(
+                    "{status} {}",
+                    answer.text().await.unwrap_or_default()
+                )),
             }
         });
         let answer = answer.await;
-        let token = answer.headers()["Consistency-Token"].to_str().unwrap().to_owned();
+        let token = answer.headers()["Consistency-Token"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         (id, token)
     }
 
@@ -107,15 +124,24 @@ impl TestHome {
             let answer = client.get(&url).bearer_auth(self.token()).send().await;
             let answer = answer.map_err(|error| error.to_string())?;
             match answer.status().as_u16() {
-                200 => answer.json::<Value>().await.map_err(|error| error.to_string()),
-                status => Err(format!("{status} {}", answer.text().await.unwrap_or_default())),
+                200 => answer
+                    .json::<Value>()
+                    .await
+                    .map_err(|error| error.to_string()),
+                status => Err(format!(
+                    "{status} {}",
+                    answer.text().await.unwrap_or_default()
+                )),
             }
         });
         read.await
     }
 
     fn token(&self) -> String {
-        fs::read_to_string(self.path().join("token")).unwrap().trim().to_owned()
+        fs::read_to_string(self.path().join("token"))
+            .unwrap()
+            .trim()
+            .to_owned()
     }
 }
 
@@ -192,7 +218,11 @@ impl Drop for Up {
 
 /// Sends a signal to one process.
 pub(crate) fn signal(name: &str, pid: u32) {
-    Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap();
+    Command::new("kill")
+        .arg(format!("-{name}"))
+        .arg(pid.to_string())
+        .status()
+        .unwrap();
 }
 
 /// Where the clusters go of homes that the server's account cannot enter.
@@ -210,7 +240,9 @@ fn keep(mut pipe: impl std::io::Read + Send + 'static, said: Arc<Mutex<String>>)
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-            said.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            said.lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&bytes[..count]));
         }
     });
 }

@@ -24,10 +24,17 @@ fn a_taken_port_is_an_error_that_says_so_and_nothing_is_started() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     for setting in ["COMMAND_LISTEN", "QUERY_LISTEN", "ADMIN_LISTEN"] {
-        let ended = home.command(&["up"]).env(setting, &address).output().unwrap();
+        let ended = home
+            .command(&["up"])
+            .env(setting, &address)
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&ended.stderr);
         assert_eq!(ended.status.code(), Some(1), "{said}");
-        assert!(said.contains(&format!("{setting}: {address} is taken")), "{said}");
+        assert!(
+            said.contains(&format!("{setting}: {address} is taken")),
+            "{said}"
+        );
         assert!(!home.data().exists(), "a cluster was made");
     }
 }
@@ -36,12 +43,23 @@ fn a_taken_port_is_an_error_that_says_so_and_nothing_is_started() {
 fn wrong_settings_are_listed_all_at_once_with_exit_code_64_and_nothing_is_started() {
     let home = TestHome::new();
     let mut command = home.command(&["up", "--append-lanes", "none"]);
-    command.env("HTTP_READ_TIMEOUT", "5").env("STORE_PARTITIONS", "0").env("TOKEN_WAIT", "1y");
+    command
+        .env("HTTP_READ_TIMEOUT", "5")
+        .env("STORE_PARTITIONS", "0")
+        .env("TOKEN_WAIT", "1y");
     let ended = command.output().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(64), "{said}");
-    for setting in ["APPEND_LANES", "HTTP_READ_TIMEOUT", "STORE_PARTITIONS", "TOKEN_WAIT"] {
-        assert!(said.contains(&format!("\n  {setting}: ")), "{setting} in {said}");
+    for setting in [
+        "APPEND_LANES",
+        "HTTP_READ_TIMEOUT",
+        "STORE_PARTITIONS",
+        "TOKEN_WAIT",
+    ] {
+        assert!(
+            said.contains(&format!("\n  {setting}: ")),
+            "{setting} in {said}"
+        );
     }
     assert!(!home.data().exists(), "a cluster was made");
 }
@@ -49,17 +67,31 @@ fn wrong_settings_are_listed_all_at_once_with_exit_code_64_and_nothing_is_starte
 #[test]
 fn production_needs_keys_of_its_own() {
     let home = TestHome::new();
-    let ended = home.command(&["up"]).env("RUNNEL_ENV", "production").output().unwrap();
+    let ended = home
+        .command(&["up"])
+        .env("RUNNEL_ENV", "production")
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(64), "{said}");
-    assert!(said.contains("\n  SECRET_KEY: ") && said.contains("\n  JWKS: "), "{said}");
+    assert!(
+        said.contains("\n  SECRET_KEY: ") && said.contains("\n  JWKS: "),
+        "{said}"
+    );
 }
 
 #[test]
 fn without_postgresql_it_says_what_to_do() {
     let home = TestHome::new();
-    let ended = home.command(&["up"]).env("RUNNEL_POSTGRES_BIN", "/nonexistent").output().unwrap();
+    let ended = home
+        .command(&["up"])
+        .env("RUNNEL_POSTGRES_BIN", "/nonexistent")
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("no PostgreSQL 15 or later") && said.contains("make run"), "{said}");
+    assert!(
+        said.contains("no PostgreSQL 15 or later") && said.contains("make run"),
+        "{said}"
+    );
 }
