@@ -3,8 +3,8 @@
 use platform::build_info::BuildInfo;
 use platform::http::{HttpCode, PROBLEM_JSON, ProblemBody, ProblemCode};
 use serde_json::{Map, Value, json};
-use utoipa::{PartialSchema as _, ToSchema};
 use utoipa::openapi::OpenApi;
+use utoipa::{PartialSchema as _, ToSchema};
 
 use crate::code::QueryCode;
 use crate::limits::{IDS_MAX, LIST_DEFAULT, LIST_MAX, Limits};

@@ -1,0 +1,11 @@
+//! The query API over HTTP, on a port and a database of its own each.
+
+mod app;
+mod proxy;
+
+mod documents;
+mod fills;
+mod lists;
+mod one_user;
+mod outages;
+mod tokens;
