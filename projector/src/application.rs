@@ -44,9 +44,14 @@ impl Application {
     pub async fn build(settings: ProjectorSettings, wiring: Wiring) -> anyhow::Result<Self> {
         let size = settings.database.pools.projector;
         let plan = PoolPlan::hot("projector", size, &settings.database);
-        let pool = pool(&settings.database, plan.after_connect(checked_incarnation()))?;
+        let pool = pool(
+            &settings.database,
+            plan.after_connect(checked_incarnation()),
+        )?;
         wiring.readiness.check_database("database", pool.clone());
-        let store = EventStore::open(pool.clone()).await.context("opening the event store")?;
+        let store = EventStore::open(pool.clone())
+            .await
+            .context("opening the event store")?;
         let projections = read_model::PROJECTIONS;
         let engine = Engine::open(pool, &store, projections, settings.engine)
             .await
@@ -111,5 +116,9 @@ fn health(engine: &EngineHealth) -> Health {
         .filter(|(_, names)| !names.is_empty())
         .map(|(word, names)| format!("{word}: {}", names.join(", ")))
         .collect();
-    if parts.is_empty() { Health::Ok } else { Health::Degraded(parts.join("; ")) }
+    if parts.is_empty() {
+        Health::Ok
+    } else {
+        Health::Degraded(parts.join("; "))
+    }
 }

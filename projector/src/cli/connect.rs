@@ -37,6 +37,9 @@ impl ConnectArgs {
         let mut problems = Problems::default();
         let settings = args.validate(&mut problems);
         problems.check_or_exit();
-        Ok(pool(&settings, PoolPlan::unhurried("projector-cli", CONNECTIONS))?)
+        Ok(pool(
+            &settings,
+            PoolPlan::unhurried("projector-cli", CONNECTIONS),
+        )?)
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
 
 /// The table's text without trailing space.
 pub(super) fn text(table: &Table) -> String {
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
     lines.join("\n")
 }

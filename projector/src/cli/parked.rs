@@ -99,7 +99,14 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
         return say("nothing is parked");
     }
     let header = [
-        "PROJECTION", "GENERATION", "ADDRESS", "REASON", "EVENT", "ATTEMPTS", "BEHIND", "SINCE",
+        "PROJECTION",
+        "GENERATION",
+        "ADDRESS",
+        "REASON",
+        "EVENT",
+        "ATTEMPTS",
+        "BEHIND",
+        "SINCE",
     ];
     let mut table = table(&header, &[1, 5, 6]);
     for key in &keys {
@@ -145,7 +152,10 @@ async fn discard(args: OneArgs) -> anyhow::Result<()> {
     let mut stuck = 0;
     for key in keys_at(&repair.pool, &args.projection, args.address.0).await? {
         let rest = repair.bench(&key)?.discard(args.address.0).await?;
-        say(format!("{} is given up in generation {}", args.address.0, key.generation))?;
+        say(format!(
+            "{} is given up in generation {}",
+            args.address.0, key.generation
+        ))?;
         stuck += tell(&key, rest)?;
     }
     finish(stuck)
@@ -227,11 +237,17 @@ fn tell(key: &ParkedKey, retried: Retried) -> anyhow::Result<usize> {
     let applied = retried.applied;
     match retried.stuck_at {
         None => {
-            say(format!("generation {}: {applied} applied, the key is free", key.generation))?;
+            say(format!(
+                "generation {}: {applied} applied, the key is free",
+                key.generation
+            ))?;
             Ok(0)
         }
         Some(at) => {
-            say(format!("generation {}: {applied} applied, stuck at {at}", key.generation))?;
+            say(format!(
+                "generation {}: {applied} applied, stuck at {at}",
+                key.generation
+            ))?;
             Ok(1)
         }
     }

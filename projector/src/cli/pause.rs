@@ -29,7 +29,11 @@ pub(super) async fn set_paused(args: PauseArgs, paused: bool) -> anyhow::Result<
         bail!("there is no projection `{name}`");
     }
     let pool = args.connect.connect()?;
-    sqlx::query(SET_PAUSED).bind(&name).bind(paused).execute(&pool).await?;
+    sqlx::query(SET_PAUSED)
+        .bind(&name)
+        .bind(paused)
+        .execute(&pool)
+        .await?;
     say(if paused {
         format!("{name} is paused; `projector resume {name}` lets it go on")
     } else {

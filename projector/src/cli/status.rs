@@ -58,7 +58,16 @@ fn shown(standings: &[Standing]) -> String {
         return "no projection has begun yet; `projector run` feeds them".to_owned();
     }
     let header = [
-        "PROJECTION", "GENERATION", "STATE", "PARTITION", "POSITION", "HEAD", "LAG", "LAG SECONDS", "PARKED", "FED",
+        "PROJECTION",
+        "GENERATION",
+        "STATE",
+        "PARTITION",
+        "POSITION",
+        "HEAD",
+        "LAG",
+        "LAG SECONDS",
+        "PARKED",
+        "FED",
     ];
     let mut table = table(&header, &[1, 3, 4, 5, 6, 7, 8]);
     for one in standings {

@@ -50,13 +50,19 @@ pub(super) async fn store(verb: StoreVerb) -> anyhow::Result<()> {
 
 async fn info(args: InfoArgs) -> anyhow::Result<()> {
     let pool = args.connect.connect()?;
-    let info = store_info::info(&pool).await.context("there is no event store to be read")?;
+    let info = store_info::info(&pool)
+        .await
+        .context("there is no event store to be read")?;
     let checked = checked(&pool, args.check).await?;
     match args.output {
         Output::Json => say_json(&Shown::new(&info, checked.as_deref()))?,
         Output::Table => tell(&info, checked.as_deref())?,
     }
-    let unsound = checked.iter().flatten().filter(|check| !check.is_sound()).count();
+    let unsound = checked
+        .iter()
+        .flatten()
+        .filter(|check| !check.is_sound())
+        .count();
     if unsound > 0 {
         bail!("{unsound} partitions are not what the append wrote");
     }
@@ -64,19 +70,32 @@ async fn info(args: InfoArgs) -> anyhow::Result<()> {
 }
 
 async fn checked(pool: &PgPool, check: bool) -> anyhow::Result<Option<Vec<PartitionCheck>>> {
-    if check { Ok(Some(store_info::check(pool).await?)) } else { Ok(None) }
+    if check {
+        Ok(Some(store_info::check(pool).await?))
+    } else {
+        Ok(None)
+    }
 }
 
 fn tell(info: &StoreInfo, checked: Option<&[PartitionCheck]>) -> anyhow::Result<()> {
     say(format!("store        {}", info.store_id))?;
-    say(format!("created      {}", info.created_at.format("%Y-%m-%dT%H:%M:%SZ")))?;
+    say(format!(
+        "created      {}",
+        info.created_at.format("%Y-%m-%dT%H:%M:%SZ")
+    ))?;
     say(format!("format       {}", info.format))?;
     say(format!("partitions   {}", info.partitions))?;
     for one in &info.incarnations {
         let began = one.began_at.format("%Y-%m-%dT%H:%M:%SZ");
-        say(format!("incarnation  {} since {began}, timeline {}", one.number, one.timeline))?;
+        say(format!(
+            "incarnation  {} since {began}, timeline {}",
+            one.number, one.timeline
+        ))?;
     }
-    let mut heads = table(&["PARTITION", "HEAD", "FLOOR", "DIGEST", "CHECK"], &[0, 1, 2]);
+    let mut heads = table(
+        &["PARTITION", "HEAD", "FLOOR", "DIGEST", "CHECK"],
+        &[0, 1, 2],
+    );
     for head in &info.heads {
         heads.add_row([
             head.partition.to_string(),
@@ -94,12 +113,18 @@ fn digest(head: &HeadInfo) -> String {
 }
 
 fn finding(checks: &[PartitionCheck], head: &HeadInfo) -> String {
-    let Some(check) = checks.iter().find(|check| check.head.partition == head.partition) else {
+    let Some(check) = checks
+        .iter()
+        .find(|check| check.head.partition == head.partition)
+    else {
         return "-".to_owned();
     };
     match check {
         check if check.is_sound() => "sound".to_owned(),
-        PartitionCheck { hole: Some(position), .. } => format!("no event at {position}"),
+        PartitionCheck {
+            hole: Some(position),
+            ..
+        } => format!("no event at {position}"),
         PartitionCheck { broken_streams, .. } if *broken_streams > 0 => {
             format!("{broken_streams} broken streams")
         }

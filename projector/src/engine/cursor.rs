@@ -147,9 +147,7 @@ impl Cursor {
         parked_keys_max: usize,
     ) -> Result<BatchEnd, sqlx::Error> {
         let begun = Instant::now();
-        let mut attempt = self
-            .attempt(pool, incarnation, events, None)
-            .await?;
+        let mut attempt = self.attempt(pool, incarnation, events, None).await?;
         if matches!(attempt, Attempt::Poisoned) {
             attempt = self
                 .attempt(pool, incarnation, events, Some(parked_keys_max))
@@ -179,7 +177,11 @@ impl Cursor {
         let Some(last) = events.last() else {
             return Ok(Attempt::End(BatchEnd::Unexpected));
         };
-        let begin = if parked_keys_max.is_some() { BEGIN_PARKING } else { BEGIN };
+        let begin = if parked_keys_max.is_some() {
+            BEGIN_PARKING
+        } else {
+            BEGIN
+        };
         let mut transaction = pool.begin_with(begin).await?;
         let moved = Move {
             from: self.position,
@@ -196,19 +198,23 @@ impl Cursor {
             }
             Some(_) => {}
         }
-        let (behind, clean): (Vec<_>, Vec<_>) =
-            events.iter().cloned().partition(|event| self.parked.holds(event));
+        let (behind, clean): (Vec<_>, Vec<_>) = events
+            .iter()
+            .cloned()
+            .partition(|event| self.parked.holds(event));
         let mut parked: Vec<_> = behind.iter().map(ParkedEvent::behind).collect();
         let projection = self.projection;
         let effects = match parked_keys_max {
-            None => match poison::apply(&mut transaction, projection, self.target(), &clean).await {
-                Ok(effects) => effects,
-                Err(ApplyFailure::Passing(error)) => return Err(error),
-                Err(ApplyFailure::Poison { .. }) => {
-                    transaction.rollback().await?;
-                    return Ok(Attempt::Poisoned);
+            None => {
+                match poison::apply(&mut transaction, projection, self.target(), &clean).await {
+                    Ok(effects) => effects,
+                    Err(ApplyFailure::Passing(error)) => return Err(error),
+                    Err(ApplyFailure::Poison { .. }) => {
+                        transaction.rollback().await?;
+                        return Ok(Attempt::Poisoned);
+                    }
                 }
-            },
+            }
             Some(_) => {
                 let sifted =
                     poison::sift(&mut transaction, projection, self.target(), &clean).await?;
@@ -217,7 +223,8 @@ impl Cursor {
             }
         };
         let mut keys = self.parked.clone();
-        keys.keys.extend(parked.iter().map(|event| event.key.clone()));
+        keys.keys
+            .extend(parked.iter().map(|event| event.key.clone()));
         if parked_keys_max.is_some_and(|max| keys.keys.len() > max) {
             return end(transaction, BatchEnd::Suspect).await;
         }
@@ -225,7 +232,9 @@ impl Cursor {
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
         }
-        let committed = self.commit(transaction, moved, keys, effects, &parked).await?;
+        let committed = self
+            .commit(transaction, moved, keys, effects, &parked)
+            .await?;
         Ok(Attempt::End(committed))
     }
 
@@ -250,7 +259,10 @@ impl Cursor {
         self.position = moved.to;
         self.incarnation = moved.incarnation;
         self.parked = keys;
-        for event in parked.iter().filter(|event| event.reason != parked::Reason::Behind) {
+        for event in parked
+            .iter()
+            .filter(|event| event.reason != parked::Reason::Behind)
+        {
             log_parked(self.key, event);
         }
         let parked = u64::try_from(parked.len()).unwrap_or(u64::MAX);

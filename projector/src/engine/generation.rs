@@ -155,7 +155,9 @@ pub(crate) async fn read(pool: &PgPool, projection: &str) -> Result<Generations,
             state: State::parse(row.try_get(2)?)?,
         })
     });
-    generations.collect::<Result<_, sqlx::Error>>().map(Generations)
+    generations
+        .collect::<Result<_, sqlx::Error>>()
+        .map(Generations)
 }
 
 /// The generations with a checkpoint that says something which the store lost.
@@ -164,13 +166,18 @@ async fn find_void(
     projection: &str,
     log: &IncarnationLog,
 ) -> Result<Vec<i32>, sqlx::Error> {
-    let rows: Vec<(i32, i32, i32, i64)> =
-        sqlx::query_as(READ_CHECKPOINTS).bind(projection).fetch_all(pool).await?;
+    let rows: Vec<(i32, i32, i32, i64)> = sqlx::query_as(READ_CHECKPOINTS)
+        .bind(projection)
+        .fetch_all(pool)
+        .await?;
     let mut void = Vec::new();
     for (generation, partition, incarnation, position) in rows {
-        let partition = Partition::try_from(partition)
-            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let address = Address { partition, position };
+        let partition =
+            Partition::try_from(partition).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        let address = Address {
+            partition,
+            position,
+        };
         if log.is_void(incarnation, address) && !void.contains(&generation) {
             void.push(generation);
         }
@@ -206,21 +213,31 @@ async fn create(pool: &PgPool, scope: LeaseScope, void: &[i32]) -> Result<bool, 
         return Ok(false);
     }
     let name = scope.projection;
-    sqlx::query(MARK_VOID).bind(name).bind(void).execute(&mut *transaction).await?;
+    sqlx::query(MARK_VOID)
+        .bind(name)
+        .bind(void)
+        .execute(&mut *transaction)
+        .await?;
     let generation: i32 = sqlx::query_scalar(INSERT)
         .bind(name)
         .bind(scope.revision)
         .fetch_one(&mut *transaction)
         .await?;
     let create_tables = format!("select read_model.create_{}($1)", identifier(name)?);
-    sqlx::query(&create_tables).bind(generation).execute(&mut *transaction).await?;
+    sqlx::query(&create_tables)
+        .bind(generation)
+        .execute(&mut *transaction)
+        .await?;
     sqlx::query(INSERT_CHECKPOINTS)
         .bind(name)
         .bind(scope.revision)
         .bind(generation)
         .execute(&mut *transaction)
         .await?;
-    sqlx::query(NOTIFY).bind(name).execute(&mut *transaction).await?;
+    sqlx::query(NOTIFY)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     tracing::info!(
         projection = name,
@@ -273,10 +290,16 @@ async fn activate(
         );
         sqlx::query(&show).execute(&mut *transaction).await?;
     }
-    sqlx::query(STAND_BY).bind(name).execute(&mut *transaction).await?;
+    sqlx::query(STAND_BY)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await?;
     let query = sqlx::query(ACTIVATE).bind(name).bind(next.number);
     query.execute(&mut *transaction).await?;
-    sqlx::query(NOTIFY).bind(name).execute(&mut *transaction).await?;
+    sqlx::query(NOTIFY)
+        .bind(name)
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     tracing::info!(
         projection = name,
@@ -298,7 +321,9 @@ async fn count_parked(
     name: &str,
     generation: Generation,
 ) -> Result<i64, sqlx::Error> {
-    let query = sqlx::query_scalar(COUNT_PARKED).bind(name).bind(generation.number);
+    let query = sqlx::query_scalar(COUNT_PARKED)
+        .bind(name)
+        .bind(generation.number);
     query.fetch_one(pool).await
 }
 
@@ -314,7 +339,10 @@ async fn comes_up(
     query.execute(&mut *connection).await?;
     let begun = Instant::now();
     loop {
-        let query = sqlx::query_scalar(IS_BEHIND).bind(name).bind(shown).bind(next);
+        let query = sqlx::query_scalar(IS_BEHIND)
+            .bind(name)
+            .bind(shown)
+            .bind(next);
         if !query.fetch_one(&mut *connection).await? {
             return Ok(true);
         }
@@ -344,6 +372,8 @@ fn identifier(name: &str) -> Result<&str, sqlx::Error> {
     if !name.is_empty() && name.bytes().all(plain) {
         Ok(name)
     } else {
-        Err(sqlx::Error::Protocol(format!("`{name}` cannot be the name of a table")))
+        Err(sqlx::Error::Protocol(format!(
+            "`{name}` cannot be the name of a table"
+        )))
     }
 }

@@ -87,7 +87,9 @@ pub(crate) async fn create(
     scope: LeaseScope,
     partitions: u16,
 ) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(CREATE).bind(scope.projection).bind(scope.revision);
+    let query = sqlx::query(CREATE)
+        .bind(scope.projection)
+        .bind(scope.revision);
     query.bind(i32::from(partitions)).execute(pool).await?;
     Ok(())
 }
@@ -102,7 +104,12 @@ pub(crate) async fn tend(
     let mut held = renew(pool, scope).await?;
     let share = share_of(pool, scope, partitions).await?;
     if held.len() > share {
-        let excess: Vec<_> = held.keys().rev().take(held.len() - share).copied().collect();
+        let excess: Vec<_> = held
+            .keys()
+            .rev()
+            .take(held.len() - share)
+            .copied()
+            .collect();
         release(pool, scope, &excess).await?;
         for partition in excess {
             held.remove(&partition);
@@ -121,7 +128,9 @@ async fn announce(pool: &PgPool, scope: LeaseScope) -> Result<(), sqlx::Error> {
         .bind(interval(scope.length))
         .execute(pool)
         .await?;
-    let query = sqlx::query(FORGET_DEAD).bind(scope.projection).bind(scope.revision);
+    let query = sqlx::query(FORGET_DEAD)
+        .bind(scope.projection)
+        .bind(scope.revision);
     query.execute(pool).await?;
     Ok(())
 }
@@ -139,11 +148,7 @@ async fn renew(pool: &PgPool, scope: LeaseScope) -> Result<Held, sqlx::Error> {
         .collect()
 }
 
-async fn share_of(
-    pool: &PgPool,
-    scope: LeaseScope,
-    partitions: u16,
-) -> Result<usize, sqlx::Error> {
+async fn share_of(pool: &PgPool, scope: LeaseScope, partitions: u16) -> Result<usize, sqlx::Error> {
     let (rank, daemons): (i64, i64) = sqlx::query_as(RANK)
         .bind(scope.projection)
         .bind(scope.revision)
@@ -235,7 +240,10 @@ pub(crate) async fn release(
     scope: LeaseScope,
     partitions: &[Partition],
 ) -> Result<(), sqlx::Error> {
-    let numbers: Vec<i32> = partitions.iter().map(|partition| partition.as_i32()).collect();
+    let numbers: Vec<i32> = partitions
+        .iter()
+        .map(|partition| partition.as_i32())
+        .collect();
     sqlx::query(RELEASE)
         .bind(scope.projection)
         .bind(scope.revision)
@@ -285,7 +293,10 @@ mod tests {
                 let shares: Vec<_> = (0..daemons)
                     .map(|rank| fair_share(partitions, rank, daemons))
                     .collect();
-                assert_eq!(shares.iter().sum::<usize>(), usize::try_from(partitions).unwrap());
+                assert_eq!(
+                    shares.iter().sum::<usize>(),
+                    usize::try_from(partitions).unwrap()
+                );
                 let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
                 assert!(most - least <= 1, "{partitions} over {daemons}: {shares:?}");
             }

@@ -34,31 +34,43 @@ checkpoint_gauge!(
 
 /// Keys that are parked.
 pub(crate) static PARKED_KEYS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
-    register_int_gauge_vec!("parked_keys", "Routing keys that are parked", &["projection"])
-        .expect(REGISTERED_ONCE)
+    register_int_gauge_vec!(
+        "parked_keys",
+        "Routing keys that are parked",
+        &["projection"]
+    )
+    .expect(REGISTERED_ONCE)
 });
 
 /// Holes that a source left and the store filled.
 pub(crate) static HOLES_FILLED: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!("holes_filled_total", "Holes of a source, filled from the store")
-        .expect(REGISTERED_ONCE)
+    register_int_counter!(
+        "holes_filled_total",
+        "Holes of a source, filled from the store"
+    )
+    .expect(REGISTERED_ONCE)
 });
 
 /// Events that a source gave again.
 pub(crate) static DUPLICATES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    register_int_counter!("duplicates_dropped_total", "Events that a source gave again")
-        .expect(REGISTERED_ONCE)
+    register_int_counter!(
+        "duplicates_dropped_total",
+        "Events that a source gave again"
+    )
+    .expect(REGISTERED_ONCE)
 });
 
 /// From the append to the commit of the view's rows.
 pub(crate) static VISIBILITY_LAG: LazyLock<Histogram> = LazyLock::new(|| {
-    register_histogram!(HistogramOpts::new(
-        "visibility_lag_seconds",
-        "From the append of an event to the commit of its rows in an active generation"
+    register_histogram!(
+        HistogramOpts::new(
+            "visibility_lag_seconds",
+            "From the append of an event to the commit of its rows in an active generation"
+        )
+        .buckets(vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0
+        ])
     )
-    .buckets(vec![
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0
-    ]))
     .expect(REGISTERED_ONCE)
 });
 

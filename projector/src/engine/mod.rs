@@ -174,7 +174,12 @@ impl Engine {
             }),
         };
         for projection in projections {
-            lease::create(&engine.inner.pool, engine.scope(*projection), partitions.get()).await?;
+            lease::create(
+                &engine.inner.pool,
+                engine.scope(*projection),
+                partitions.get(),
+            )
+            .await?;
         }
         Ok(engine)
     }
@@ -194,7 +199,8 @@ impl Engine {
     /// How it is.
     #[must_use]
     pub fn health(&self) -> EngineHealth {
-        self.plan().health(&self.inner.projections, self.inner.settings.lease)
+        self.plan()
+            .health(&self.inner.projections, self.inner.settings.lease)
     }
 
     /// Which partitions of `projection` this engine feeds.
@@ -204,7 +210,10 @@ impl Engine {
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {
-        self.inner.plan.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn log(&self) -> Arc<IncarnationLog> {

@@ -117,12 +117,27 @@ pub(crate) async fn insert(
         .bind(key.projection)
         .bind(key.generation)
         .bind(key.partition.as_i32())
-        .bind(parked.iter().map(|event| event.position).collect::<Vec<_>>())
+        .bind(
+            parked
+                .iter()
+                .map(|event| event.position)
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|event| event.key.0.as_str()))
         .bind(column(|event| &event.key.1))
-        .bind(parked.iter().map(|event| event.event_id).collect::<Vec<_>>())
+        .bind(
+            parked
+                .iter()
+                .map(|event| event.event_id)
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|event| &event.event_type))
-        .bind(parked.iter().map(|event| event.event_version).collect::<Vec<_>>())
+        .bind(
+            parked
+                .iter()
+                .map(|event| event.event_version)
+                .collect::<Vec<_>>(),
+        )
         .bind(column(|event| event.reason.as_str()))
         .bind(column(|event| &event.detail))
         .execute(connection)

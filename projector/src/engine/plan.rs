@@ -64,7 +64,8 @@ impl Plan {
         if let Some(suspect) = self.suspect.get_mut(name) {
             suspect.retain(|partition| held.contains_key(partition));
         }
-        self.parked.retain(|key, _| key.projection != name || held.contains_key(&key.partition));
+        self.parked
+            .retain(|key, _| key.projection != name || held.contains_key(&key.partition));
         self.held.insert(name, held);
         self.generations.insert(name, generations);
         other_leases || other_generations
@@ -99,15 +100,19 @@ impl Plan {
             let (Some(&epoch), Some(generations)) = (epoch, self.generations.get(name)) else {
                 continue;
             };
-            tasks.extend(generations.fed_by(projection.revision()).map(|generation| Task {
-                projection,
-                key: CheckpointKey {
-                    projection: name,
-                    generation: generation.number,
-                    partition,
-                },
-                epoch,
-            }));
+            tasks.extend(
+                generations
+                    .fed_by(projection.revision())
+                    .map(|generation| Task {
+                        projection,
+                        key: CheckpointKey {
+                            projection: name,
+                            generation: generation.number,
+                            partition,
+                        },
+                        epoch,
+                    }),
+            );
         }
         tasks
     }

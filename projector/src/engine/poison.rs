@@ -78,11 +78,15 @@ fn classify(error: ApplyError) -> ApplyFailure {
 fn poisonous(error: &sqlx::Error) -> Option<String> {
     let error = error.as_database_error()?;
     let code = error.code()?;
-    let poison = ["22", "23", "54"].iter().any(|class| code.starts_with(class));
+    let poison = ["22", "23", "54"]
+        .iter()
+        .any(|class| code.starts_with(class));
     poison.then(|| {
         let place = [error.table(), error.constraint()].into_iter().flatten();
         let place: Vec<_> = place.collect();
-        format!("SQLSTATE {code} {}", place.join(" ")).trim_end().to_owned()
+        format!("SQLSTATE {code} {}", place.join(" "))
+            .trim_end()
+            .to_owned()
     })
 }
 
@@ -124,7 +128,9 @@ pub(crate) async fn sift(
                 run(connection, "release savepoint attempt").await?;
                 if let [event] = events.as_slice() {
                     poisoned.insert(key_of(event));
-                    sifted.parked.push(ParkedEvent::poison(event, reason, detail));
+                    sifted
+                        .parked
+                        .push(ParkedEvent::poison(event, reason, detail));
                 } else {
                     let (first, second) = halve(events);
                     todo.push(second);

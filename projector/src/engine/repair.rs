@@ -120,15 +120,27 @@ impl Bench<'_> {
         let key = self.key_at(address).await?;
         let mut transaction = self.pool.begin().await?;
         checkpoint::lock(&mut transaction, checkpoint).await?;
-        let first = queue(&mut transaction, checkpoint, &key).await?.first().copied();
+        let first = queue(&mut transaction, checkpoint, &key)
+            .await?
+            .first()
+            .copied();
         if first != Some(address.position) {
             let partition = address.partition;
-            let first = first.map(|position| Address { partition, position });
+            let first = first.map(|position| Address {
+                partition,
+                position,
+            });
             return Err(first.map_or(RepairError::NotParked(address), |first| {
-                RepairError::NotFirst { asked: address, first }
+                RepairError::NotFirst {
+                    asked: address,
+                    first,
+                }
             }));
         }
-        bound(DISCARD, checkpoint).bind(address.position).execute(&mut *transaction).await?;
+        bound(DISCARD, checkpoint)
+            .bind(address.position)
+            .execute(&mut *transaction)
+            .await?;
         checkpoint::raise_parked_version(&mut transaction, checkpoint).await?;
         transaction.commit().await?;
         self.drain(checkpoint, &key).await
@@ -139,7 +151,9 @@ impl Bench<'_> {
         &self,
         checkpoint: CheckpointKey,
     ) -> Result<Retried, RepairError> {
-        let rows = bound(READ_KEYS_OF_UNKNOWN_VERSIONS, checkpoint).fetch_all(self.pool).await?;
+        let rows = bound(READ_KEYS_OF_UNKNOWN_VERSIONS, checkpoint)
+            .fetch_all(self.pool)
+            .await?;
         let mut all = Retried::default();
         for row in rows {
             let retried = self.drain(checkpoint, &key_in(&row)?).await?;
@@ -179,7 +193,9 @@ impl Bench<'_> {
         let waiting = queue(&mut *self.pool.acquire().await?, checkpoint, key).await?;
         let mut events: Vec<RecordedEvent> = Vec::with_capacity(waiting.len());
         for position in waiting {
-            let read = self.reader.read_range(checkpoint.partition, position - 1, position);
+            let read = self
+                .reader
+                .read_range(checkpoint.partition, position - 1, position);
             events.extend(read.await?);
         }
         let mut transaction = self.pool.begin().await?;
@@ -205,7 +221,10 @@ impl Bench<'_> {
         bound(NOTIFY, checkpoint).execute(&mut *transaction).await?;
         transaction.commit().await?;
         let partition = checkpoint.partition;
-        let stuck_at = stuck.first().map(|&position| Address { partition, position });
+        let stuck_at = stuck.first().map(|&position| Address {
+            partition,
+            position,
+        });
         Ok((u64::try_from(applied_count).unwrap_or(u64::MAX), stuck_at))
     }
 }
@@ -234,7 +253,7 @@ async fn queue(
 }
 
 fn key_in(row: &sqlx::postgres::PgRow) -> Result<Key, sqlx::Error> {
-    let tenant = TenantId::parse(row.try_get(0)?)
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+    let tenant =
+        TenantId::parse(row.try_get(0)?).map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
     Ok((tenant, row.try_get(1)?))
 }

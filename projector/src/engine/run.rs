@@ -104,7 +104,11 @@ impl Engine {
                 }
             };
             let interval = (self.inner.settings.lease / 4).min(ATTEND_INTERVAL_MAX);
-            let interval = if filling { interval.min(FILLING_INTERVAL) } else { interval };
+            let interval = if filling {
+                interval.min(FILLING_INTERVAL)
+            } else {
+                interval
+            };
             tokio::select! {
                 () = self.inner.stopping.cancelled() => {}
                 () = self.inner.attention.notified() => {}
@@ -125,7 +129,9 @@ impl Engine {
     async fn partition_loop(&self, partition: Partition, permits: &Semaphore) {
         while !self.inner.stopping.is_cancelled() {
             let outcome = {
-                let Ok(_permit) = permits.acquire().await else { return };
+                let Ok(_permit) = permits.acquire().await else {
+                    return;
+                };
                 self.step_partition(partition).await
             };
             let rest = match outcome {

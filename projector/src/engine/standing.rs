@@ -65,7 +65,10 @@ pub async fn read(
     executor: impl PgExecutor<'_>,
     projection: Option<&str>,
 ) -> Result<Vec<Standing>, sqlx::Error> {
-    let rows = sqlx::query(READ).bind(projection).fetch_all(executor).await?;
+    let rows = sqlx::query(READ)
+        .bind(projection)
+        .fetch_all(executor)
+        .await?;
     rows.iter().map(standing).collect()
 }
 

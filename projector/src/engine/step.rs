@@ -112,8 +112,12 @@ impl Engine {
             let generation = standing.generation.to_string();
             let partition = standing.partition.to_string();
             let labels = [standing.projection.as_str(), &generation, &partition];
-            metrics::POSITION.with_label_values(&labels).set(standing.position);
-            metrics::LAG_EVENTS.with_label_values(&labels).set(standing.lag_events);
+            metrics::POSITION
+                .with_label_values(&labels)
+                .set(standing.position);
+            metrics::LAG_EVENTS
+                .with_label_values(&labels)
+                .set(standing.lag_events);
             #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
             let seconds = standing.lag_seconds as i64;
             metrics::LAG_SECONDS.with_label_values(&labels).set(seconds);
@@ -126,7 +130,9 @@ impl Engine {
         let mut cursors = self.slot(partition).cursors.lock().await;
         let tasks = self.plan().tasks(&self.inner.projections, partition);
         cursors.retain(|cursor| {
-            tasks.iter().any(|task| task.key == cursor.key && task.epoch == cursor.epoch)
+            tasks
+                .iter()
+                .any(|task| task.key == cursor.key && task.epoch == cursor.epoch)
         });
         let mut outcome = Outcome::Idle;
         for task in tasks {
@@ -156,8 +162,11 @@ impl Engine {
             outcome = outcome.and(self.feed(partition, group).await);
             rest = later;
         }
-        let lost: BTreeSet<_> =
-            cursors.iter().filter(|cursor| cursor.is_lost()).map(|cursor| cursor.key).collect();
+        let lost: BTreeSet<_> = cursors
+            .iter()
+            .filter(|cursor| cursor.is_lost())
+            .map(|cursor| cursor.key)
+            .collect();
         if !lost.is_empty() {
             cursors.retain(|cursor| !lost.contains(&cursor.key));
             self.inner.attention.notify_one();
@@ -206,7 +215,11 @@ impl Engine {
         let Some(after) = group.first().map(|cursor| cursor.position) else {
             return Outcome::Idle;
         };
-        let limit = group.iter().map(|cursor| cursor.pace.events()).max().unwrap_or(1);
+        let limit = group
+            .iter()
+            .map(|cursor| cursor.pace.events())
+            .max()
+            .unwrap_or(1);
         let stretch = match self.read(partition, after, limit).await {
             Ok(stretch) => stretch,
             Err(error) => {
@@ -250,12 +263,15 @@ impl Engine {
             );
             return Err(message.into());
         }
-        let continued =
-            continue_from(partition, after, stretch.events, &self.inner.store).await?;
+        let continued = continue_from(partition, after, stretch.events, &self.inner.store).await?;
         metrics::DUPLICATES_DROPPED.inc_by(continued.duplicates_dropped);
         metrics::HOLES_FILLED.inc_by(continued.holes_filled);
         if continued.holes_filled > 0 {
-            tracing::warn!(partition = partition.0, after, "a hole was filled from the store");
+            tracing::warn!(
+                partition = partition.0,
+                after,
+                "a hole was filled from the store"
+            );
         }
         if self.log().current() < stretch.incarnation {
             let log = event_store::incarnation::load_log(&self.inner.pool).await?;
@@ -315,7 +331,9 @@ impl Engine {
         let begun = Instant::now();
         let parked_keys_max = self.inner.settings.parked_keys_max;
         let pool = &self.inner.pool;
-        let end = cursor.commit_batch(pool, stretch.incarnation, batch, parked_keys_max).await?;
+        let end = cursor
+            .commit_batch(pool, stretch.incarnation, batch, parked_keys_max)
+            .await?;
         match end {
             BatchEnd::Committed { applied, parked } => {
                 self.plan().suspect(cursor.key, false);
@@ -365,7 +383,11 @@ impl Engine {
         }
         self.tell_parked(cursor);
         self.wake(cursor.key.partition);
-        Ok(if events > 0 { Outcome::Applied { events } } else { Outcome::Idle })
+        Ok(if events > 0 {
+            Outcome::Applied { events }
+        } else {
+            Outcome::Idle
+        })
     }
 
     fn publish(&self, applied: Applied) {
@@ -384,10 +406,14 @@ impl Engine {
         let generation = key.generation.to_string();
         let partition = key.partition.to_string();
         let labels = [key.projection, &generation, &partition];
-        metrics::POSITION.with_label_values(&labels).set(cursor.position);
+        metrics::POSITION
+            .with_label_values(&labels)
+            .set(cursor.position);
         let behind = (stretch.head - cursor.position).max(0);
         metrics::LAG_EVENTS.with_label_values(&labels).set(behind);
-        metrics::BATCH_SECONDS.with_label_values(&[key.projection]).observe(time.as_secs_f64());
+        metrics::BATCH_SECONDS
+            .with_label_values(&[key.projection])
+            .observe(time.as_secs_f64());
         if behind == 0 {
             metrics::LAG_SECONDS.with_label_values(&labels).set(0);
         }
@@ -404,7 +430,9 @@ impl Engine {
         self.plan().parked(cursor.key, cursor.parked_keys());
         let keys = self.plan().parked_keys(cursor.key.projection);
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
-        metrics::PARKED_KEYS.with_label_values(&[cursor.key.projection]).set(keys);
+        metrics::PARKED_KEYS
+            .with_label_values(&[cursor.key.projection])
+            .set(keys);
     }
 
     fn log_trouble(

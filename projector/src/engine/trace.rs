@@ -57,7 +57,10 @@ mod tests {
     fn a_traceparent_is_read_as_the_w3c_writes_it() {
         let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let context = parse(text).unwrap();
-        assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(
+            context.trace_id().to_string(),
+            "4bf92f3577b34da6a3ce929d0e0e4736"
+        );
         assert_eq!(context.span_id().to_string(), "00f067aa0ba902b7");
         assert!(context.is_sampled() && context.is_remote());
         for bad in ["", "00-0-0-01", "00-zz-00f067aa0ba902b7-01", "nonsense"] {

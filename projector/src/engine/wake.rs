@@ -31,7 +31,9 @@ impl Engine {
     pub(super) async fn listen(&self) {
         // A connection of its own: waiting for notifications must not take one from the batches.
         let options = self.inner.pool.connect_options().as_ref().clone();
-        let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(options);
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options);
         loop {
             if let Err(error) = self.listen_on(&pool).await {
                 tracing::warn!(error = %error, "not listening; the heads are polled meanwhile");
@@ -95,7 +97,9 @@ impl Engine {
             .map(|number| number.trim().parse().ok().map(Partition))
             .collect();
         match partitions {
-            Some(partitions) => partitions.into_iter().for_each(|partition| self.wake(partition)),
+            Some(partitions) => partitions
+                .into_iter()
+                .for_each(|partition| self.wake(partition)),
             None => self.wake_all(),
         }
     }

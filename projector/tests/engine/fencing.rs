@@ -13,7 +13,10 @@ use crate::tally::Tally;
 async fn a_daemon_that_was_paused_past_its_lease_is_fenced() {
     let stage = Stage::new().await;
     let key = stage.keys_of_first_partition(1).remove(0);
-    let brief = EngineSettings { lease: Duration::from_millis(300), ..settings() };
+    let brief = EngineSettings {
+        lease: Duration::from_millis(300),
+        ..settings()
+    };
     let paused = stage.engine_with(Tally::leak(1, 1), brief).await;
     stage.settle(&paused).await;
     stage.add(&key, 1).await;
@@ -29,27 +32,42 @@ async fn a_daemon_that_was_paused_past_its_lease_is_fenced() {
     stage.add(&key, 2).await;
     // It wakes up, still believing in its lease.
     assert_eq!(paused.step_partition(Partition(0)).await, Outcome::Fenced);
-    assert_eq!(paused.step_partition(Partition(0)).await, Outcome::Fenced, "and stays out");
+    assert_eq!(
+        paused.step_partition(Partition(0)).await,
+        Outcome::Fenced,
+        "and stays out"
+    );
     stage.settle(&awake).await;
     stage.assert_rows_are_the_fold(1).await;
 }
 
 #[tokio::test]
-async fn a_lease_that_is_taken_in_the_middle_of_a_batch_waits_for_it_and_nothing_is_applied_twice() {
+async fn a_lease_that_is_taken_in_the_middle_of_a_batch_waits_for_it_and_nothing_is_applied_twice()
+{
     let stage = Stage::new().await;
     let key = stage.keys_of_first_partition(1).remove(0);
-    let brief = EngineSettings { lease: Duration::from_millis(300), ..settings() };
+    let brief = EngineSettings {
+        lease: Duration::from_millis(300),
+        ..settings()
+    };
     let tally = Tally::leak(1, 1);
     let slow = stage.engine_with(tally, brief).await;
     stage.settle(&slow).await;
     stage.add(&key, 1).await;
     let rival = stage.impatient_engine(Tally::leak(1, 1), brief).await;
-    stage.execute("update projection.lease set expires_at = '-infinity'").await;
+    stage
+        .execute("update projection.lease set expires_at = '-infinity'")
+        .await;
     *tally.rival.lock().unwrap() = Some(rival.clone());
     assert_eq!(applied(slow.step_partition(Partition(0)).await), 1);
-    assert!(!rival.holds("tally").contains(&Partition(0)), "that one was in the batch's hands");
+    assert!(
+        !rival.holds("tally").contains(&Partition(0)),
+        "that one was in the batch's hands"
+    );
     assert_eq!(rival.holds("tally").len(), 2, "its share of the others");
-    stage.execute("update projection.lease set expires_at = '-infinity'").await;
+    stage
+        .execute("update projection.lease set expires_at = '-infinity'")
+        .await;
     stage.execute("delete from projection.daemon").await;
     stage.settle(&rival).await;
     stage.assert_rows_are_the_fold(1).await;
@@ -61,7 +79,9 @@ async fn the_epoch_in_the_checkpoint_fences_even_when_the_lease_row_says_otherwi
     let key = stage.keys_of_first_partition(1).remove(0);
     let engine = stage.engine(Tally::leak(1, 1)).await;
     stage.settle(&engine).await;
-    stage.execute("update projection.checkpoint set epoch = epoch + 1").await;
+    stage
+        .execute("update projection.checkpoint set epoch = epoch + 1")
+        .await;
     stage.add(&key, 1).await;
     assert_eq!(engine.step_partition(Partition(0)).await, Outcome::Fenced);
     assert!(stage.rows(1).await.is_empty());
@@ -82,7 +102,10 @@ async fn a_checkpoint_that_moved_is_followed() {
         "update projection.checkpoint set position = 1 where partition = 0",
     ] {
         let statement = statement.replace("KEY", &key);
-        sqlx::query(&statement).execute(&mut *transaction).await.unwrap();
+        sqlx::query(&statement)
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
     }
     transaction.commit().await.unwrap();
     stage.settle(&engine).await;
@@ -118,7 +141,9 @@ async fn a_kill_between_rows_and_checkpoint_leaves_neither() {
             .unwrap();
     assert_eq!(position, 0);
     assert!(stage.rows(1).await.is_empty());
-    stage.execute("drop trigger kill on read_model.tally_g1").await;
+    stage
+        .execute("drop trigger kill on read_model.tally_g1")
+        .await;
     stage.settle(&engine).await;
     stage.assert_rows_are_the_fold(1).await;
 }

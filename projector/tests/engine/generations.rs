@@ -6,7 +6,8 @@ use crate::stage::{Stage, settings};
 use crate::tally::Tally;
 
 async fn shown(stage: &Stage) -> i64 {
-    let events = sqlx::query_scalar("select coalesce(sum(events), 0)::bigint from read_model.tally");
+    let events =
+        sqlx::query_scalar("select coalesce(sum(events), 0)::bigint from read_model.tally");
     events.fetch_one(&stage.pool).await.unwrap()
 }
 
@@ -45,7 +46,11 @@ async fn another_revision_fills_a_generation_beside_the_shown_one_and_then_repla
     new.attend().await.unwrap();
     let both = [(1, 1, "active".to_owned()), (2, 2, "filling".to_owned())];
     assert_eq!(stage.generations().await, both);
-    assert_eq!(shown(&stage).await, 200, "readers see the old one meanwhile");
+    assert_eq!(
+        shown(&stage).await,
+        200,
+        "readers see the old one meanwhile"
+    );
     // The old daemon feeds its own generation, and never the new one's.
     stage.add("key-1", 5).await;
     old.step().await;
@@ -88,21 +93,37 @@ async fn a_void_checkpoint_starts_the_first_fill_of_a_new_generation() {
     }
     stage.settle(&engine).await;
     // The store comes back without its last ten events.
-    stage.execute("delete from event_store.event where partition = 0 and position > 20").await;
-    stage.execute("update event_store.partition_head set position = 20 where partition = 0").await;
+    stage
+        .execute("delete from event_store.event where partition = 0 and position > 20")
+        .await;
+    stage
+        .execute("update event_store.partition_head set position = 20 where partition = 0")
+        .await;
     let first = events::Partition(0);
-    assert_eq!(engine.step_partition(first).await, Outcome::Trouble, "it waits for the fork");
-    event_store::incarnation::fork(&stage.pool, 0).await.unwrap();
+    assert_eq!(
+        engine.step_partition(first).await,
+        Outcome::Trouble,
+        "it waits for the fork"
+    );
+    event_store::incarnation::fork(&stage.pool, 0)
+        .await
+        .unwrap();
     // Other events take the lost addresses before anybody looks.
     for _ in 0..15 {
         stage.add(&keys[0], 100).await;
     }
     engine.attend().await.unwrap();
     let states = stage.generations().await;
-    assert_eq!(states, [(1, 1, "void".to_owned()), (2, 1, "filling".to_owned())]);
+    assert_eq!(
+        states,
+        [(1, 1, "void".to_owned()), (2, 1, "filling".to_owned())]
+    );
     stage.settle(&engine).await;
     let states = stage.generations().await;
-    assert_eq!(states, [(1, 1, "void".to_owned()), (2, 1, "active".to_owned())]);
+    assert_eq!(
+        states,
+        [(1, 1, "void".to_owned()), (2, 1, "active".to_owned())]
+    );
     stage.assert_rows_are_the_fold(2).await;
     assert_eq!(shown(&stage).await, 35);
 }
@@ -116,14 +137,23 @@ async fn a_checkpoint_that_became_void_is_never_moved_on() {
         stage.add(&key, 1).await;
     }
     stage.settle(&engine).await;
-    stage.execute("delete from event_store.event where partition = 0 and position > 5").await;
-    stage.execute("update event_store.partition_head set position = 5 where partition = 0").await;
-    event_store::incarnation::fork(&stage.pool, 0).await.unwrap();
+    stage
+        .execute("delete from event_store.event where partition = 0 and position > 5")
+        .await;
+    stage
+        .execute("update event_store.partition_head set position = 5 where partition = 0")
+        .await;
+    event_store::incarnation::fork(&stage.pool, 0)
+        .await
+        .unwrap();
     for _ in 0..10 {
         stage.add(&key, 100).await;
     }
     // The head has passed the old checkpoint, and this engine has not looked at the incarnations since.
-    assert_eq!(engine.step_partition(events::Partition(0)).await, Outcome::Fenced);
+    assert_eq!(
+        engine.step_partition(events::Partition(0)).await,
+        Outcome::Fenced
+    );
     let position: i64 = sqlx::query_scalar(
         "select position from projection.checkpoint where generation = 1 and partition = 0",
     )

@@ -9,7 +9,10 @@ use crate::stage::{PATIENCE, Stage, settings};
 use crate::tally::Tally;
 
 fn shares(engines: &[Engine]) -> Vec<usize> {
-    engines.iter().map(|engine| engine.holds("tally").len()).collect()
+    engines
+        .iter()
+        .map(|engine| engine.holds("tally").len())
+        .collect()
 }
 
 async fn eventually_shared(engines: &[Engine], mut expected: Vec<usize>) {
@@ -47,7 +50,10 @@ async fn partitions_are_spread_over_the_live_daemons_and_handed_over_at_once() {
 #[tokio::test]
 async fn two_engines_that_trade_leases_under_load_apply_each_event_once() {
     let stage = Stage::new().await;
-    let brief = EngineSettings { lease: Duration::from_millis(200), ..settings() };
+    let brief = EngineSettings {
+        lease: Duration::from_millis(200),
+        ..settings()
+    };
     let first = stage.engine_with(Tally::leak(1, 1), brief).await;
     let second = stage.engine_with(Tally::leak(1, 1), brief).await;
     for round in 0..30_i64 {
@@ -63,10 +69,15 @@ async fn two_engines_that_trade_leases_under_load_apply_each_event_once() {
             second.step().await;
         }
         for partition in first.partitions().iter() {
-            let _ = tokio::join!(first.step_partition(partition), second.step_partition(partition));
+            let _ = tokio::join!(
+                first.step_partition(partition),
+                second.step_partition(partition)
+            );
         }
         if asleep == 2 {
-            stage.execute("update projection.lease set expires_at = '-infinity'").await;
+            stage
+                .execute("update projection.lease set expires_at = '-infinity'")
+                .await;
         }
     }
     eventually_shared(&[first.clone(), second.clone()], vec![2, 2]).await;
@@ -74,7 +85,11 @@ async fn two_engines_that_trade_leases_under_load_apply_each_event_once() {
         first.step().await;
         second.step().await;
         let (rows, fold) = (stage.rows(1).await, stage.fold(1).await);
-        if rows == fold { Ok(()) } else { Err((rows, fold)) }
+        if rows == fold {
+            Ok(())
+        } else {
+            Err((rows, fold))
+        }
     })
     .await;
     assert!(stage.parked().await.is_empty());
@@ -87,7 +102,9 @@ async fn a_running_engine_is_woken_and_stops_within_a_second() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = engine.clone();
     let running = tokio::spawn(async move {
-        running.run_until(None, async move { drop(stopped.await) }).await
+        running
+            .run_until(None, async move { drop(stopped.await) })
+            .await
     });
     for n in 0..200 {
         stage.add(&format!("key-{}", n % 20), n).await;

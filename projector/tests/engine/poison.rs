@@ -35,7 +35,10 @@ async fn parks_only_its_key(version: i32, payload: &str, reason: &str) {
     assert_eq!(stage.parked().await, expected, "{reason}");
     stage.assert_rows_are_the_fold(1).await;
     let rows = stage.rows(1).await;
-    assert_eq!(rows[ill].events, 1, "what came before the poison was applied");
+    assert_eq!(
+        rows[ill].events, 1,
+        "what came before the poison was applied"
+    );
     assert_eq!(rows[&keys[0]].events, 4);
     assert!(engine.health().suspect.is_empty());
 }
@@ -78,8 +81,16 @@ async fn several_poisons_in_one_batch_park_a_key_each() {
         stage.add(key, 5).await;
     }
     stage.settle(&engine).await;
-    let reasons: Vec<_> = stage.parked().await.into_iter().map(|(_, reason)| reason).collect();
-    assert_eq!(reasons, ["panic", "database", "fold", "behind", "behind", "behind"]);
+    let reasons: Vec<_> = stage
+        .parked()
+        .await
+        .into_iter()
+        .map(|(_, reason)| reason)
+        .collect();
+    assert_eq!(
+        reasons,
+        ["panic", "database", "fold", "behind", "behind", "behind"]
+    );
     stage.assert_rows_are_the_fold(1).await;
     assert_eq!(stage.rows(1).await.len(), 17);
 }
@@ -95,12 +106,20 @@ async fn more_parked_keys_than_allowed_stop_the_projection_until_the_deploy_is_m
         stage.append(key, 2, r#"{"add": 1}"#).await;
     }
     assert_eq!(engine.step_partition(Partition(0)).await, Outcome::Suspect);
-    assert!(stage.parked().await.is_empty(), "nothing of the batch was committed");
+    assert!(
+        stage.parked().await.is_empty(),
+        "nothing of the batch was committed"
+    );
     assert_eq!(engine.health().suspect, ["tally"]);
     // Other partitions stop, too.
     let elsewhere = (0..).map(|n| format!("other-{n}"));
     let elsewhere = elsewhere
-        .map(|key| (stage.store.partitions().partition_of(&stage.tenant, &key), key))
+        .map(|key| {
+            (
+                stage.store.partitions().partition_of(&stage.tenant, &key),
+                key,
+            )
+        })
         .find(|(partition, _)| partition.0 == 1);
     stage.add(&elsewhere.unwrap().1, 1).await;
     assert_eq!(engine.step_partition(Partition(1)).await, Outcome::Idle);
@@ -108,7 +127,11 @@ async fn more_parked_keys_than_allowed_stop_the_projection_until_the_deploy_is_m
     eventually(PATIENCE, || async {
         engine.step().await;
         let suspect = engine.health().suspect;
-        if suspect.is_empty() { Ok(()) } else { Err(suspect) }
+        if suspect.is_empty() {
+            Ok(())
+        } else {
+            Err(suspect)
+        }
     })
     .await;
     stage.settle(&engine).await;
@@ -126,7 +149,11 @@ async fn trouble_that_passes_parks_nothing() {
     stage.add(&key, 1).await;
     tally.trouble.store(3, Ordering::Relaxed);
     assert_eq!(engine.step_partition(Partition(0)).await, Outcome::Trouble);
-    assert_eq!(engine.step_partition(Partition(0)).await, Outcome::Idle, "it backs off");
+    assert_eq!(
+        engine.step_partition(Partition(0)).await,
+        Outcome::Idle,
+        "it backs off"
+    );
     stage.settle(&engine).await;
     assert!(stage.parked().await.is_empty());
     stage.assert_rows_are_the_fold(1).await;

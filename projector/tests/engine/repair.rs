@@ -30,7 +30,13 @@ async fn parked(version: i32, payload: &str) -> Parked {
     stage.add(&key, 3).await;
     stage.settle(&engine).await;
     assert_eq!(stage.parked().await.len(), 3);
-    Parked { stage, tally, engine, key, first }
+    Parked {
+        stage,
+        tally,
+        engine,
+        key,
+        first,
+    }
 }
 
 impl Parked {
@@ -45,19 +51,42 @@ impl Parked {
     }
 
     fn bench<'a>(&'a self, reader: &'a event_store::PartitionReader) -> Bench<'a> {
-        Bench { pool: &self.stage.pool, reader, projection: self.tally, generation: 1 }
+        Bench {
+            pool: &self.stage.pool,
+            reader,
+            projection: self.tally,
+            generation: 1,
+        }
     }
 }
 
 #[tokio::test]
 async fn a_retry_after_the_cause_is_gone_drains_the_key_in_order() {
     let parked = parked(2, r#"{"add": 7}"#).await;
-    let Parked { stage, tally, engine, key, first } = &parked;
+    let Parked {
+        stage,
+        tally,
+        engine,
+        key,
+        first,
+    } = &parked;
     let stuck = parked.retry(*first).await.unwrap();
-    assert_eq!(stuck, Retried { applied: 0, stuck_at: Some(*first) });
+    assert_eq!(
+        stuck,
+        Retried {
+            applied: 0,
+            stuck_at: Some(*first)
+        }
+    );
     tally.knows.store(2, Ordering::Relaxed);
     let drained = parked.retry(*first).await.unwrap();
-    assert_eq!(drained, Retried { applied: 3, stuck_at: None });
+    assert_eq!(
+        drained,
+        Retried {
+            applied: 3,
+            stuck_at: None
+        }
+    );
     assert!(stage.parked().await.is_empty());
     // The engine notices by its next fence, and later events of the key are applied at once.
     stage.add(key, 4).await;
@@ -70,12 +99,27 @@ async fn a_retry_after_the_cause_is_gone_drains_the_key_in_order() {
 #[tokio::test]
 async fn a_discard_gives_up_the_first_event_only_and_applies_the_rest() {
     let parked = parked(1, FOLD).await;
-    let Parked { stage, engine, key, first, .. } = &parked;
-    let second = Address { position: first.position + 1, ..*first };
+    let Parked {
+        stage,
+        engine,
+        key,
+        first,
+        ..
+    } = &parked;
+    let second = Address {
+        position: first.position + 1,
+        ..*first
+    };
     let refused = parked.discard(second).await.unwrap_err();
     assert!(matches!(refused, RepairError::NotFirst { first: named, .. } if named == *first));
     let drained = parked.discard(*first).await.unwrap();
-    assert_eq!(drained, Retried { applied: 2, stuck_at: None });
+    assert_eq!(
+        drained,
+        Retried {
+            applied: 2,
+            stuck_at: None
+        }
+    );
     stage.add(key, 4).await;
     stage.settle(engine).await;
     assert!(stage.parked().await.is_empty());
@@ -88,7 +132,9 @@ async fn a_discard_gives_up_the_first_event_only_and_applies_the_rest() {
 #[tokio::test]
 async fn a_newer_binary_retries_unknown_versions_when_it_starts() {
     let parked = parked(2, r#"{"add": 7}"#).await;
-    let Parked { stage, engine, key, .. } = &parked;
+    let Parked {
+        stage, engine, key, ..
+    } = &parked;
     engine.leave().await;
     let newer = Tally::leak(1, 1);
     newer.knows.store(2, Ordering::Relaxed);
@@ -110,6 +156,12 @@ async fn applied_and_parked_and_discarded_add_up_to_the_position() {
     .fetch_one(&parked.stage.pool)
     .await
     .unwrap();
-    let applied: i64 = parked.stage.rows(1).await.values().map(|row| row.events).sum();
+    let applied: i64 = parked
+        .stage
+        .rows(1)
+        .await
+        .values()
+        .map(|row| row.events)
+        .sum();
     assert_eq!(applied + kept, position);
 }

@@ -27,7 +27,10 @@ impl Source for Faulty {
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
         // From further back: duplicates at the beginning.
         let back = if read.is_multiple_of(2) { 3 } else { 0 };
-        let mut stretch = self.store.read(partition, (after - back).max(0), limit).await?;
+        let mut stretch = self
+            .store
+            .read(partition, (after - back).max(0), limit)
+            .await?;
         let events = &mut stretch.events;
         match read % 5 {
             0 if events.len() > 4 => {
@@ -50,7 +53,9 @@ impl Source for Faulty {
 fn counter(name: &str) -> f64 {
     let families = prometheus::gather();
     let family = families.iter().find(|family| family.name() == name);
-    family.map_or(0.0, |family| family.get_metric()[0].get_counter().get_value())
+    family.map_or(0.0, |family| {
+        family.get_metric()[0].get_counter().get_value()
+    })
 }
 
 #[tokio::test]
@@ -62,7 +67,10 @@ async fn holes_are_filled_from_the_store_and_duplicates_dropped_and_both_are_cou
     };
     let engine = stage.engine_on(Tally::leak(1, 1), Arc::new(source)).await;
     engine.step().await;
-    let (holes, duplicates) = (counter("holes_filled_total"), counter("duplicates_dropped_total"));
+    let (holes, duplicates) = (
+        counter("holes_filled_total"),
+        counter("duplicates_dropped_total"),
+    );
     for round in 0..12 {
         for n in 0..30 {
             stage.add(&format!("key-{}", n % 9), round * n).await;

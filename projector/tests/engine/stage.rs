@@ -46,7 +46,12 @@ impl Stage {
         sqlx::query(CREATE).execute(&pool).await.unwrap();
         let store = EventStore::open(pool.clone()).await.unwrap();
         let tenant = TenantId::parse("acme").unwrap();
-        Self { pool, store, tenant, database }
+        Self {
+            pool,
+            store,
+            tenant,
+            database,
+        }
     }
 
     pub(crate) async fn engine(&self, tally: &'static Tally) -> Engine {
@@ -58,7 +63,9 @@ impl Stage {
         tally: &'static Tally,
         settings: EngineSettings,
     ) -> Engine {
-        Engine::open(self.pool.clone(), &self.store, &[tally], settings).await.unwrap()
+        Engine::open(self.pool.clone(), &self.store, &[tally], settings)
+            .await
+            .unwrap()
     }
 
     /// An engine whose statements do not wait long for a lock, as in production.
@@ -68,22 +75,25 @@ impl Stage {
         settings: EngineSettings,
     ) -> Engine {
         let options = self.database.options().options([("lock_timeout", "200ms")]);
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(options);
-        Engine::open(pool, &self.store, &[tally], settings).await.unwrap()
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(options);
+        Engine::open(pool, &self.store, &[tally], settings)
+            .await
+            .unwrap()
     }
 
-    pub(crate) async fn engine_on(
-        &self,
-        tally: &'static Tally,
-        source: Arc<dyn Source>,
-    ) -> Engine {
+    pub(crate) async fn engine_on(&self, tally: &'static Tally, source: Arc<dyn Source>) -> Engine {
         let pool = self.pool.clone();
-        Engine::open_with_source(pool, &self.store, &[tally], settings(), source).await.unwrap()
+        Engine::open_with_source(pool, &self.store, &[tally], settings(), source)
+            .await
+            .unwrap()
     }
 
     /// Appends `{"add": amount}`.
     pub(crate) async fn add(&self, key: &str, amount: i64) -> Address {
-        self.append(key, 1, &format!(r#"{{"add": {amount}}}"#)).await
+        self.append(key, 1, &format!(r#"{{"add": {amount}}}"#))
+            .await
     }
 
     pub(crate) async fn append(&self, key: &str, version: i32, payload: &str) -> Address {
@@ -98,13 +108,20 @@ impl Stage {
             .fetch_one(&self.pool)
             .await
             .unwrap();
-        Address { partition, position }
+        Address {
+            partition,
+            position,
+        }
     }
 
     /// Keys that live in partition 0.
     pub(crate) fn keys_of_first_partition(&self, count: usize) -> Vec<String> {
         let at_home = |key: &String| self.store.partitions().partition_of(&self.tenant, key).0 == 0;
-        (0..).map(|n| format!("key-{n}")).filter(at_home).take(count).collect()
+        (0..)
+            .map(|n| format!("key-{n}"))
+            .filter(at_home)
+            .take(count)
+            .collect()
     }
 
     /// Steps until every generation that is fed stands at the heads.
@@ -135,9 +152,20 @@ impl Stage {
     pub(crate) async fn rows(&self, generation: i32) -> BTreeMap<String, Row> {
         let statement =
             format!("select key, events, amount, digest from read_model.tally_g{generation}");
-        let rows: Vec<(String, i64, i64, i64)> =
-            sqlx::query_as(&statement).fetch_all(&self.pool).await.unwrap();
-        let row = |(key, events, amount, digest)| (key, Row { events, amount, digest });
+        let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(&statement)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap();
+        let row = |(key, events, amount, digest)| {
+            (
+                key,
+                Row {
+                    events,
+                    amount,
+                    digest,
+                },
+            )
+        };
         rows.into_iter().map(row).collect()
     }
 
@@ -195,7 +223,10 @@ impl Stage {
 pub(crate) fn settings() -> EngineSettings {
     EngineSettings {
         lease: Duration::from_secs(10),
-        batch: BatchLimits { events_max: 50, rows_max: 20_000 },
+        batch: BatchLimits {
+            events_max: 50,
+            rows_max: 20_000,
+        },
         parked_keys_max: 3,
         silence_max: Duration::from_millis(50),
     }

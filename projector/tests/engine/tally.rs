@@ -103,7 +103,11 @@ impl Projection for Tally {
     ) -> Result<Effects, ApplyError> {
         self.batches.fetch_add(1, Ordering::Relaxed);
         let less = |left: usize| left.checked_sub(1);
-        if self.trouble.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok() {
+        if self
+            .trouble
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
+            .is_ok()
+        {
             return Err(ApplyError::Database(sqlx::Error::PoolTimedOut));
         }
         let mut rows = read(connection, target, batch).await?;
@@ -133,12 +137,20 @@ impl Tally {
         let (position, version) = (event.address.position, event.event_version);
         let event_type = event.event_type.clone();
         if version > self.knows.load(Ordering::Relaxed) {
-            let source = DecodeError::UnknownVersion { event_type, version };
+            let source = DecodeError::UnknownVersion {
+                event_type,
+                version,
+            };
             return Err(ApplyError::Decode { position, source });
         }
         let tallied: Tallied = serde_json::from_str(event.payload.get()).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            let source = DecodeError::Malformed { event_type, version, line, column };
+            let source = DecodeError::Malformed {
+                event_type,
+                version,
+                line,
+                column,
+            };
             ApplyError::Decode { position, source }
         })?;
         assert!(tallied.add != 666, "the number of the beast");
@@ -155,14 +167,28 @@ async fn read(
     target: Target,
     batch: &[RecordedEvent],
 ) -> Result<BTreeMap<String, Row>, sqlx::Error> {
-    let keys: Vec<_> = batch.iter().map(|event| event.routing_key.clone()).collect();
+    let keys: Vec<_> = batch
+        .iter()
+        .map(|event| event.routing_key.clone())
+        .collect();
     let statement = format!(
         "select key, events, amount, digest from read_model.tally_g{} where key = any($1)",
         target.generation
     );
-    let rows: Vec<(String, i64, i64, i64)> =
-        sqlx::query_as(&statement).bind(keys).fetch_all(connection).await?;
-    let row = |(key, events, amount, digest)| (key, Row { events, amount, digest });
+    let rows: Vec<(String, i64, i64, i64)> = sqlx::query_as(&statement)
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
+    let row = |(key, events, amount, digest)| {
+        (
+            key,
+            Row {
+                events,
+                amount,
+                digest,
+            },
+        )
+    };
     Ok(rows.into_iter().map(row).collect())
 }
 
