@@ -1,5 +1,6 @@
 //! Who may use a route, and for whom. Each route says so itself, for every role; what it does not grant is refused.
 
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use events::{Role, Scope, TenantId};
 use platform::auth::{self, Claims};
 use platform::http::{HttpCode, Problem};
@@ -56,7 +57,12 @@ impl Access {
 /// its canonical spelling, as ids are.
 pub(crate) fn scope(claims: Claims) -> Result<Scope, Problem> {
     let tenant = TenantId::parse(&claims.tenant).map_err(|_| {
-        Problem::new(HttpCode::TokenInvalid).detail("the token's `tenant` is not a tenant id")
+        Problem::new(HttpCode::TokenInvalid)
+            .detail("the token's `tenant` is not a tenant id")
+            .header(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer error=\"invalid_token\""),
+            )
     })?;
     let role = match claims.role {
         auth::Role::User => Role::User,

@@ -56,6 +56,7 @@ struct Cli {
 
 impl TestStore {
     pub(crate) async fn create() -> Self {
+        show_logs();
         let database = TestDatabase::create().await;
         let partitions = PartitionCount::new(TEST_PARTITIONS).expect("a count");
         let fingerprint = SecretKey::parse(SECRET).expect("a key").fingerprint();
@@ -124,6 +125,9 @@ impl TestStore {
             ("MEMORY_LIMIT", "256MiB"),
             ("DB_POOL_COMMAND", "4"),
             ("SHUTDOWN_WAIT", "0s"),
+            // Tests share two cores; what is bounded here is tested where it is the subject.
+            ("DB_ACQUIRE_TIMEOUT", "10s"),
+            ("DB_STATEMENT_TIMEOUT", "10s"),
         ];
         pairs.retain(|(name, _)| settings.iter().all(|(changed, _)| changed != name));
         pairs.extend_from_slice(settings);
@@ -170,6 +174,22 @@ impl TestStore {
             .await
             .expect("the locks");
         transaction
+    }
+
+    /// Waits until a session of the service waits for a lock.
+    pub(crate) async fn someone_waits_for_a_lock(&self) {
+        const WAITING: &str = "
+            select count(*) from pg_stat_activity
+            where datname = current_database() and wait_event_type = 'Lock'";
+        let (deadline, pool) = (Duration::from_secs(2), self.pool());
+        testkit::eventually(deadline, || async {
+            let waiting: i64 = sqlx::query_scalar(WAITING)
+                .fetch_one(&pool)
+                .await
+                .expect("a count");
+            if waiting > 0 { Ok(()) } else { Err(waiting) }
+        })
+        .await;
     }
 
     /// Sessions of the service that wait inside a transaction for their client.
@@ -236,6 +256,16 @@ impl Drop for TestApp {
             );
         }
     }
+}
+
+/// With `TEST_LOG` set to a filter, such as `warn`, the services' log is shown.
+fn show_logs() {
+    static SHOWN: std::sync::Once = std::sync::Once::new();
+    SHOWN.call_once(|| {
+        if let Ok(filter) = std::env::var("TEST_LOG") {
+            tracing_subscriber::fmt().with_env_filter(filter).init();
+        }
+    });
 }
 
 /// Sends a request and reads the answer.

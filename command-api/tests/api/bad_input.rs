@@ -218,9 +218,9 @@ async fn each_published_bound_is_met_to_the_character() {
             "email" => {
                 let domain = format!(
                     "{}.{}.{}.org",
-                    "d".repeat(60),
-                    "e".repeat(60),
-                    "f".repeat(60)
+                    "d".repeat(62),
+                    "e".repeat(62),
+                    "f".repeat(62)
                 );
                 format!("{}@{domain}", "a".repeat(length - domain.len() - 1))
             }

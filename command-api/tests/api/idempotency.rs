@@ -1,9 +1,6 @@
 //! `Idempotency-Key`: one effect, one answer.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use testkit::eventually;
 use uuid::Uuid;
 
 use crate::app::{Answer, TestApp, TestStore, answer, user};
@@ -182,22 +179,10 @@ async fn while_the_first_is_running_the_second_is_409_at_once() {
             .header("Idempotency-Key", "k");
         tokio::spawn(answer(request.json(&user(id))))
     };
-    let second = eventually(Duration::from_secs(2), || async {
-        let second = app
-            .request("POST", "/v1/users", &token)
-            .header("Idempotency-Key", "k");
-        let second = second
-            .json(&user(id))
-            .timeout(Duration::from_millis(100))
-            .send()
-            .await;
-        second
-            .ok()
-            .filter(|second| second.status() == 409)
-            .ok_or("not refused")
-    });
-    let second: Value = second.await.json().await.expect("a problem");
-    assert_eq!(second["code"], json!("request_in_flight"));
+    store.someone_waits_for_a_lock().await;
+    keyed(&app, &token, "k", &user(id))
+        .await
+        .expect(409, "request_in_flight");
     locks.rollback().await.expect("the locks are free");
     first.await.expect("the first").expect(201, "");
 }
