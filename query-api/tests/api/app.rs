@@ -305,6 +305,14 @@ pub(crate) async fn activate(pool: &PgPool) {
 }
 
 impl TestApp {
+    /// A number that a statement gives.
+    pub(crate) async fn count(&self, statement: &str) -> i64 {
+        sqlx::query_scalar(statement)
+            .fetch_one(&self.pool)
+            .await
+            .expect(statement)
+    }
+
     /// The first fill is done.
     pub(crate) async fn activate(&self) {
         activate(&self.pool).await;

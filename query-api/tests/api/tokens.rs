@@ -1,1 +1,284 @@
-//! tokens
+//! Read your own writes: a read with a token shows at least that state or says that it cannot.
+
+use std::time::{Duration, Instant};
+
+use events::UserEvent;
+use testkit::history::{active, registered};
+use uuid::Uuid;
+
+use crate::app::{Setup, TestApp, acme, token, user};
+
+/// A token of user 1's next event, which nobody has projected yet.
+async fn unprojected(app: &TestApp) -> (events::RecordedEvent, String) {
+    let event = app.append(&acme(), Uuid::from_u128(1), &active(1)).await;
+    let token = token(&event);
+    (event, token)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_with_a_token_waits_for_it_by_news_in_the_process_and_by_notification() {
+    for listen in [false, true] {
+        let app = TestApp::spawn_with(Setup {
+            listen,
+            ..Setup::default()
+        })
+        .await;
+        app.register(1).await;
+        let (event, token) = unprojected(&app).await;
+        let (path, headers) = (user(1), [("consistency-token", token.as_str())]);
+        let read = app.get_with(&path, &headers);
+        let project = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            app.project(&event).await;
+        };
+        let (reply, ()) = tokio::join!(read, project);
+        assert_eq!(reply.is_ok().json()["version"], 2, "listen: {listen}");
+        assert_eq!(reply.header("consistency-token"), token);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_older_answer() {
+    let settings = vec![("TOKEN_WAIT", "300ms"), ("TOKEN_WAIT_MAX", "600ms")];
+    let app = TestApp::spawn_with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    app.register(1).await;
+    app.get(&user(1)).await.is_ok();
+    let (_, token) = unprojected(&app).await;
+    let waits = [
+        ("", 300, 2000),
+        ("wait=0", 0, 250),
+        ("wait=60000", 600, 2500),
+    ];
+    for (prefer, at_least, at_most) in waits {
+        for path in [
+            user(1),
+            format!("/v1/users?ids={}", Uuid::from_u128(1)),
+            "/v1/users".to_owned(),
+        ] {
+            let begun = Instant::now();
+            let headers = [("consistency-token", token.as_str()), ("prefer", prefer)];
+            let reply = app.get_with(&path, &headers).await;
+            let took = begun.elapsed();
+            reply.is_problem(503, "not_caught_up");
+            assert_eq!(reply.header("retry-after"), "1");
+            let (least, most) = (
+                Duration::from_millis(at_least),
+                Duration::from_millis(at_most),
+            );
+            assert!(least <= took && took <= most, "{prefer} {path}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lenient_client_gets_the_older_answer_marked() {
+    let app = TestApp::spawn().await;
+    app.register(1).await;
+    let (_, token) = unprojected(&app).await;
+    let headers = [
+        ("consistency-token", token.as_str()),
+        ("prefer", "wait=50, handling=lenient"),
+    ];
+    for path in [
+        user(1),
+        format!("/v1/users?ids={}", Uuid::from_u128(1)),
+        "/v1/users".to_owned(),
+    ] {
+        let reply = app.get_with(&path, &headers).await;
+        assert_eq!(
+            reply.is_ok().header("runnel-stale"),
+            "not_caught_up",
+            "{path}"
+        );
+        assert_ne!(reply.header("consistency-token"), token);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_sends_back_its_last_token_never_goes_back() {
+    let app = TestApp::spawn().await;
+    app.register(1).await;
+    let other = (2..100)
+        .find(|other| app.partition(*other) != app.partition(1))
+        .expect("another");
+    app.register(other).await;
+    app.get(&user(1)).await.is_ok();
+    let (event, token) = unprojected(&app).await;
+    // Another user's read in between must not lose what the session knows of the first.
+    let between = app
+        .get_with(&user(other), &[("consistency-token", &token)])
+        .await;
+    let token = between.is_ok().header("consistency-token").to_owned();
+    let headers = [("consistency-token", token.as_str()), ("prefer", "wait=50")];
+    app.get_with(&user(1), &headers)
+        .await
+        .is_problem(503, "not_caught_up");
+    app.project(&event).await;
+    assert_eq!(
+        app.get_with(&user(1), &headers).await.is_ok().json()["version"],
+        2
+    );
+}
+
+/// I7 under writing: every read carries the token of the latest write.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_is_ever_older_than_its_token() {
+    let app = TestApp::spawn_with(Setup {
+        listen: true,
+        ..Setup::default()
+    })
+    .await;
+    app.register(1).await;
+    for minutes in 1..=40 {
+        let event = app
+            .append(&acme(), Uuid::from_u128(1), &active(minutes))
+            .await;
+        let token = token(&event);
+        let (path, headers) = (user(1), [("consistency-token", token.as_str())]);
+        let (reply, ()) = tokio::join!(app.get_with(&path, &headers), app.project(&event));
+        assert_eq!(reply.is_ok().json()["version"], minutes + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_above_the_head_is_unknown_at_once_and_one_of_a_lost_write_is_409() {
+    let app = TestApp::spawn().await;
+    app.register(1).await;
+    let partition = app.partition(1);
+    for unknown in [format!("1.{partition}.2"), "1.9.1".to_owned()] {
+        let begun = Instant::now();
+        let reply = app
+            .get_with(&user(1), &[("consistency-token", &unknown)])
+            .await;
+        reply.is_problem(400, "token_unknown");
+        assert!(begun.elapsed() < Duration::from_secs(1), "at once");
+    }
+    for malformed in ["1.2", "x", "1.0.-1"] {
+        let reply = app
+            .get_with(&user(1), &[("consistency-token", malformed)])
+            .await;
+        reply.is_problem(400, "invalid_header");
+    }
+    // The store lost its tail: what was position 1 of incarnation 1 is void now.
+    app.execute(
+        "insert into event_store.incarnation (number, system_identifier, timeline, heads)
+         values (2, 1, 2, '{0,0,0,0}');
+         update event_store.partition_head set incarnation = 2;
+         update projection.checkpoint set incarnation = 2",
+    )
+    .await;
+    let lost = format!("1.{partition}.1");
+    testkit::eventually(Duration::from_secs(5), || async {
+        let reply = app
+            .get_with(&user(1), &[("consistency-token", &lost)])
+            .await;
+        if reply.status == 409 {
+            Ok(reply)
+        } else {
+            Err(reply)
+        }
+    })
+    .await
+    .is_problem(409, "write_lost");
+    let kept = format!("2.{partition}.1");
+    app.get_with(&user(1), &[("consistency-token", &kept)])
+        .await
+        .is_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_key_is_503_to_its_token_and_marked_without_one() {
+    let app = TestApp::spawn().await;
+    let first = app.register(1).await;
+    let partition = app.partition(1);
+    let (_, token) = unprojected(&app).await;
+    app.execute(&format!(
+        "insert into projection.parked (projection, generation, partition, position, tenant_id,
+            routing_key, event_id, event_type, event_version, reason, detail)
+         values ('user_view', 1, {partition}, 2, 'acme', '{id}', gen_random_uuid(),
+            'UserActivityRecorded', 1, 'fold', '');
+         update projection.checkpoint set position = 2, parked_version = 1 where partition = {partition}",
+        id = Uuid::from_u128(1),
+    ))
+    .await;
+    for path in [
+        user(1),
+        format!("/v1/users?ids={}", Uuid::from_u128(1)),
+        "/v1/users".to_owned(),
+    ] {
+        let reply = app.get_with(&path, &[("consistency-token", &token)]).await;
+        reply.is_problem(503, "projection_parked");
+    }
+    testkit::eventually(Duration::from_secs(5), || async {
+        let reply = app.get(&user(1)).await;
+        if reply.header("runnel-stale") == "parked" {
+            Ok(())
+        } else {
+            Err(reply)
+        }
+    })
+    .await;
+    let before = app
+        .get_with(&user(1), &[("consistency-token", &first)])
+        .await;
+    assert_eq!(before.is_ok().header("runnel-stale"), "parked");
+
+    let id = Uuid::from_u128(5);
+    let clean: UserEvent = registered(id, "Grace", "eu-west", [3; 32]);
+    app.happen(&testkit::history::tenant("globex"), id, &clean)
+        .await;
+    let globex = app.bearer(
+        &testkit::history::tenant("globex"),
+        "ops",
+        platform::auth::Role::Admin,
+    );
+    let list = app.get_as(&globex, "/v1/users", &[]).await;
+    assert_eq!(
+        list.is_ok().header("runnel-stale"),
+        "",
+        "another tenant's parked key"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_went_back_is_waited_for_and_not_served() {
+    let settings = vec![("TOKEN_WAIT", "200ms"), ("CACHE_L1_FRESH", "1ms")];
+    let app = TestApp::spawn_with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    app.register(1).await;
+    let before = app.happen(&acme(), Uuid::from_u128(1), &active(1)).await;
+    app.get_with(&user(1), &[("consistency-token", &before)])
+        .await
+        .is_ok();
+    // What a crash of PostgreSQL does to a transaction that committed asynchronously.
+    let back = "update projection.checkpoint set position = 1 where position = 2";
+    app.execute(back).await;
+    testkit::eventually(Duration::from_secs(5), || async {
+        let reply = app.get(&user(1)).await;
+        if reply.status == 503 {
+            Ok(reply)
+        } else {
+            Err(reply)
+        }
+    })
+    .await
+    .is_problem(503, "not_caught_up");
+    app.execute("update projection.checkpoint set position = 2 where position = 1")
+        .await;
+    testkit::eventually(Duration::from_secs(5), || async {
+        let reply = app.get(&user(1)).await;
+        if reply.status == 200 {
+            Ok(())
+        } else {
+            Err(reply)
+        }
+    })
+    .await;
+}
