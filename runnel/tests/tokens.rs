@@ -1,5 +1,7 @@
 //! `runnel keys` and `runnel token` as processes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

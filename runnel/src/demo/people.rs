@@ -115,19 +115,19 @@ pub(super) fn crowd() -> impl Iterator<Item = Person> {
     iter::repeat_with(Uuid::now_v7).map(person)
 }
 
-/// The random half of the id chooses; so one id is one person.
+/// The last bytes of the id choose, because those before them count up; so one id is one person.
 fn person(id: Uuid) -> Person {
     let random = id.as_bytes();
     let pick = |at: usize, of: usize| usize::from(random[at]) % of;
-    let place = &PLACES[pick(9, PLACES.len())];
-    let (given, family) = (place.given[pick(10, 8)], place.family[pick(11, 8)]);
+    let place = &PLACES[pick(12, PLACES.len())];
+    let (given, family) = (place.given[pick(13, 8)], place.family[pick(14, 8)]);
     let mark = id.simple().to_string().split_off(20);
     Person {
         id,
         name: format!("{given} {family}"),
         email: format!("{}.{}.{mark}@example.org", plain(given), plain(family)),
         region: place.region,
-        bio: BIOS[pick(12, BIOS.len())].to_owned(),
+        bio: BIOS[pick(15, BIOS.len())].to_owned(),
     }
 }
 

@@ -14,10 +14,9 @@ mod store;
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use platform::admin::Readiness;
+use platform::admin::{Health, Readiness};
 use platform::auth::{Claims, Role};
 use platform::shutdown::Shutdown;
 use platform::telemetry;
@@ -34,6 +33,8 @@ use crate::instance_lock::InstanceLock;
 use crate::migrate::migrate;
 use crate::token::{self, TENANT_DEFAULT};
 
+const READY_WAIT_MAX: Duration = Duration::from_secs(15);
+const READY_POLL: Duration = Duration::from_millis(20);
 const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
 /// Runs until SIGINT or SIGTERM.
@@ -115,10 +116,34 @@ async fn serve(
             .map(|(token, file)| (token.as_str(), file.as_path())),
     };
     let text = greeting.text(Uuid::now_v7());
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("cannot write to standard output")?;
-    services.run(shutdown).await
+    let greet = async {
+        if !ready(readiness).await {
+            return;
+        }
+        // Nobody reads along when standard output is closed; the services work all the same.
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    };
+    let (served, ()) = tokio::join!(services.run(shutdown), greet);
+    served
+}
+
+/// Waits until every part is as it should be, so that what is printed works when it is pasted. A
+/// large view that is being filled is not waited for: until then its reads say so.
+/// False when it was asked to stop meanwhile.
+async fn ready(readiness: &Readiness) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < READY_WAIT_MAX {
+        let report = readiness.report().await;
+        if report.draining {
+            return false;
+        }
+        if report.checks.values().all(|health| *health == Health::Ok) {
+            return true;
+        }
+        tokio::time::sleep(READY_POLL).await;
+    }
+    tracing::warn!("not everything is ready yet; /readyz says what is missing");
+    true
 }
 
 /// A token of role admin, and the file that the printed curl lines take it from.
