@@ -7,8 +7,8 @@ use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::http::KeepAlive;
 use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
-use actix_web::middleware::Compress;
-use actix_web::{App, HttpServer};
+use actix_web::middleware::{Compress, Condition};
+use actix_web::{App, HttpServer, web};
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -59,12 +59,14 @@ where
     let of_workers = stack.clone();
     let factory = move || {
         let stack = of_workers.clone();
-        let cors = cors(&stack.shared.settings.cors_origins);
+        let origins = &stack.shared.settings.cors_origins;
+        let cors = Condition::new(!origins.is_empty(), cors(origins));
         let body_limits = stack.shared.body_limits;
         let (app, openapi) = App::new()
             .into_utoipa_app()
             .openapi(api.openapi.clone())
             .app_data(body_limits)
+            .app_data(web::PayloadConfig::new(body_limits.max))
             .configure(api.routes.clone())
             .split_for_parts();
         app.configure(|config| mount_docs(config, openapi))

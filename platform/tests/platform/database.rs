@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use platform::config::{DatabaseArgs, DatabaseSettings, Environment, Problems};
 use platform::database::{PoolPlan, pool};
 use sqlx::{Acquire as _, PgPool, Row as _};
@@ -16,7 +17,11 @@ fn settings(database: &TestDatabase, changes: &[(&str, &str)]) -> DatabaseSettin
         database: DatabaseArgs,
     }
     let url = database.url();
-    let pairs = [("DATABASE_URL", url.as_str())];
+    // Connecting takes longer than the default on a busy machine.
+    let pairs = [
+        ("DATABASE_URL", url.as_str()),
+        ("DB_ACQUIRE_TIMEOUT", "10s"),
+    ];
     let pairs = pairs.iter().chain(changes).copied();
     let environment = Environment::from_pairs(pairs);
     let (cli, _) = platform::config::load::<Cli>(["test"], environment).unwrap();
@@ -52,15 +57,13 @@ async fn a_cancelled_begin_leaves_no_transaction_open() {
     let settings = settings(&database, &[]);
     let pool = pool(&settings, PoolPlan::hot("cancelled", 1, &settings)).unwrap();
     sqlx::query("select 1").execute(&pool).await.unwrap();
-    let mut left_open = 0;
-    for round in 0..200_u64 {
-        // The wait is different each time, so that some cancel between BEGIN and its answer.
-        let wait = Duration::from_micros(20 * (round % 25));
+    for round in 0..50 {
         let mut connection = pool.acquire().await.unwrap();
-        let cancelled = tokio::time::timeout(wait, connection.begin())
-            .await
-            .is_err();
-        left_open += usize::from(cancelled);
+        // One poll sends BEGIN; the answer is still on its way when the future is dropped.
+        assert!(
+            connection.begin().now_or_never().is_none(),
+            "round {round} was not cancelled"
+        );
         drop(connection);
         // By the simple protocol: the extended one sends several messages, each with its time.
         let row = sqlx::raw_sql("select transaction_timestamp() = statement_timestamp()")
@@ -70,7 +73,6 @@ async fn a_cancelled_begin_leaves_no_transaction_open() {
         let fresh: bool = row.get(0);
         assert!(fresh, "round {round} is inside somebody's transaction");
     }
-    assert!(left_open > 0, "nothing was cancelled");
     eventually(Duration::from_secs(2), || async {
         match idle_in_transaction(&database).await {
             0 => Ok(()),
@@ -149,7 +151,8 @@ async fn waiting_for_a_connection_ends_after_db_acquire_timeout() {
     let database = TestDatabase::create().await;
     let settings = settings(&database, &[("DB_ACQUIRE_TIMEOUT", "200ms")]);
     let pool = pool(&settings, PoolPlan::hot("acquire", 1, &settings)).unwrap();
-    let held = pool.acquire().await.unwrap();
+    let connect = || async { pool.acquire().await };
+    let held = eventually(Duration::from_secs(10), connect).await;
     let started = Instant::now();
     assert!(matches!(
         pool.acquire().await,
@@ -185,7 +188,7 @@ async fn a_connection_is_replaced_after_db_connection_lifetime() {
 #[tokio::test]
 async fn each_new_connection_is_shown_to_the_callers_hook() {
     let database = TestDatabase::create().await;
-    let settings = settings(&database, &[("DB_ACQUIRE_TIMEOUT", "500ms")]);
+    let settings = settings(&database, &[("DB_ACQUIRE_TIMEOUT", "2s")]);
     let seen = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&seen);
     let plan = PoolPlan::unhurried("hook", 1).after_connect(Arc::new(move |connection| {

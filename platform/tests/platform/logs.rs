@@ -43,16 +43,19 @@ pub(crate) fn capture() {
     });
 }
 
-/// The lines of one request.
-fn lines_of(request_id: &str) -> Vec<Value> {
+fn lines() -> Vec<Value> {
     let bytes = LINES.lock().unwrap().clone();
     let text = String::from_utf8(bytes).unwrap();
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    lines
-        .filter(|line| line["span"]["request_id"] == request_id)
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+/// The lines of one request.
+fn lines_of(request_id: &str) -> Vec<Value> {
+    let mut lines = lines();
+    lines.retain(|line| line["span"]["request_id"] == request_id);
+    lines
 }
 
 async fn line_of(request_id: &str, target: &str) -> Value {
@@ -90,6 +93,45 @@ async fn each_request_has_one_line_with_its_route_but_no_id_or_query() {
     assert!(fields["duration_ms"].as_f64().unwrap() > 0.0);
     assert_eq!(lines_of("line-1").len(), 1);
     assert!(!line.to_string().contains("limit"), "{line}");
+    let labels = ["platform-test", "GET", "/items/{id}", "200"];
+    assert!(
+        platform::metrics::HTTP_REQUESTS
+            .with_label_values(&labels)
+            .get()
+            > 0
+    );
+    let shown = String::from_utf8(platform::metrics::render()).unwrap();
+    assert!(!shown.contains("/items/7"), "an id is a label in\n{shown}");
+}
+
+#[tokio::test]
+async fn the_process_tells_how_it_is_in_every_interval() {
+    capture();
+    let shutdown = platform::shutdown::Shutdown::new();
+    platform::runtime_stats::add("l1_entries", || 42);
+    platform::runtime_stats::start(Duration::from_millis(50), 2, &shutdown);
+    let line = testkit::eventually(Duration::from_secs(5), || async {
+        let found = lines()
+            .into_iter()
+            .find(|line| line["target"] == "runtime_stats");
+        found.ok_or("no runtime_stats line")
+    })
+    .await;
+    let fields = &line["fields"];
+    for name in ["rss_bytes", "allocated_bytes", "threads"] {
+        assert!(fields[name].as_u64().unwrap() > 0, "{name} in {line}");
+    }
+    for name in [
+        "tokio_tasks",
+        "busy_ratio",
+        "pool_in_use",
+        "connections",
+        "queues",
+    ] {
+        assert!(fields.get(name).is_some(), "{name} in {line}");
+    }
+    assert_eq!(fields["extras"], "l1_entries=42");
+    shutdown.stop();
 }
 
 #[tokio::test]
