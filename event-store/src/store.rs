@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use events::{IncarnationLog, Partition, PartitionCount, RecordedEvent, Scope, StreamId};
 use futures_util::TryStreamExt;
+use postgres_es::PostgresEventRepository;
 use sqlx::{PgPool, Row};
 use uuid::Uuid;
 
@@ -17,6 +18,9 @@ use crate::recorded::{event_columns, recorded};
 
 /// The format of the tables that this binary reads and writes.
 pub(crate) const FORMAT: i32 = 1;
+
+/// The view that [`EventStore::cqrs_events`] reads.
+const CQRS_EVENT: &str = "event_store.cqrs_event";
 
 const READ_SETTINGS: &str =
     "select store_id, partitions, format, secret_fingerprint from event_store.settings";
@@ -277,6 +281,14 @@ impl EventStore {
                 return Ok(swept);
             }
         }
+    }
+
+    /// The store as postgres-es sees it: it loads a stream through a view, by the stream's name as aggregate id. It knows no
+    /// tenant, but the name has it inside. It neither appends nor replays here.
+    #[must_use]
+    pub fn cqrs_events(&self) -> PostgresEventRepository {
+        let snapshots = "event_store.no_snapshots";
+        PostgresEventRepository::new(self.pool.clone()).with_tables(CQRS_EVENT, snapshots)
     }
 
     pub(crate) fn known_streams(&self) -> &KnownStreams {

@@ -259,7 +259,6 @@ impl Lane {
             Ok(()) => self.connection = Some(connection),
             Err(failure) => {
                 tracing::warn!(error = %chain(&failure), "an idle lane could not follow its partitions");
-                self.connect_after = Instant::now() + RECONNECT_REST;
             }
         }
     }

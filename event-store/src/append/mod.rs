@@ -198,16 +198,16 @@ impl Appender {
     /// Takes no more entries, gives every waiting one its verdict, and ends the lanes.
     pub async fn shutdown(&self) {
         self.shared.stop.cancel();
-        let mut threads = self
-            .shared
-            .threads
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let threads = std::mem::take(&mut *threads);
+        let threads = self.take_threads();
         let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
         if tokio::task::spawn_blocking(join).await.is_err() {
             tracing::error!("waiting for the lanes failed");
         }
+    }
+
+    fn take_threads(&self) -> Vec<JoinHandle<()>> {
+        let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *threads)
     }
 
     /// What the edge promised. An entry that breaks it is a bug of the caller and would spoil more than itself.
