@@ -9,6 +9,7 @@ mod app;
 mod bodies;
 mod connections;
 mod database;
+mod jwks;
 mod limits;
 mod logs;
 mod problems;
