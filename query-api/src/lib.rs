@@ -23,6 +23,7 @@ mod news;
 mod openapi;
 mod outlook;
 mod page;
+mod pages;
 mod parameters;
 mod parked;
 mod reader;
