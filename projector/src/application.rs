@@ -1,4 +1,5 @@
-//! The service: its pool, the engine on it, the readiness checks, and a clean stop. `runnel up` runs the same one.
+//! The service: its pool, the engine on it, the readiness checks, and a clean stop. `runnel up`
+//! runs the same one.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ pub struct ProjectorSettings {
 /// What the process around the service gives it.
 #[derive(Clone, Default)]
 pub struct Wiring {
-    /// The heads that an appender in the same process announces; without it PostgreSQL's notifications wake the engine.
+    /// The heads that an appender in the same process announces; without it PostgreSQL's
+    /// notifications wake the engine.
     pub heads: Option<watch::Receiver<Heads>>,
     /// Where the service adds its checks.
     pub readiness: Readiness,
@@ -88,8 +90,8 @@ impl Application {
     }
 }
 
-/// A connection to a server with another history is closed again: projections wait until a lane has begun the next
-/// incarnation.
+/// A connection to a server with another history is closed again: projections wait until a lane has
+/// begun the next incarnation.
 fn checked_incarnation() -> AfterConnect {
     Arc::new(|connection| {
         Box::pin(async move {

@@ -1,5 +1,5 @@
-//! The operator's command line. Every verb fails with a code other than 0 and a sentence on standard error, and none prints
-//! a personal value.
+//! The operator's command line. Every verb fails with a code other than 0 and a sentence on
+//! standard error, and none prints a personal value.
 
 mod completions;
 mod connect;

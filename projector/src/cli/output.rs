@@ -1,4 +1,5 @@
-//! How the verbs speak: tables for people, JSON for programs. Colour only on a terminal, and never with NO_COLOR.
+//! How the verbs speak: tables for people, JSON for programs. Colour only on a terminal, and never
+//! with NO_COLOR.
 
 use std::io::Write as _;
 
@@ -25,7 +26,8 @@ pub(super) fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
     say(serde_json::to_string_pretty(value)?)
 }
 
-/// A table with a header and without borders; columns whose index is in `numbers` stand to the right.
+/// A table with a header and without borders; columns whose index is in `numbers` stand to the
+/// right.
 pub(super) fn table(header: &[&str], numbers: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -1,4 +1,5 @@
-//! `projector parked`: events that could not be applied. A key is named by the address of any of its parked events.
+//! `projector parked`: events that could not be applied. A key is named by the address of any of
+//! its parked events.
 
 use std::str::FromStr;
 
@@ -185,7 +186,8 @@ impl Repair {
         let ours = self.projection.revision();
         if key.revision != ours {
             bail!(
-                "generation {} has revision {}, this binary folds revision {ours}: use the binary that feeds it",
+                "generation {} has revision {}, this binary folds revision {ours}: \
+                 use the binary that feeds it",
                 key.generation,
                 key.revision
             );

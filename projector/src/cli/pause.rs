@@ -1,4 +1,5 @@
-//! `projector pause` and `projector resume`: a control row that every daemon looks at, and is told of.
+//! `projector pause` and `projector resume`: a control row that every daemon looks at, and is told
+//! of.
 
 use anyhow::bail;
 

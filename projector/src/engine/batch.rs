@@ -1,5 +1,5 @@
-//! How much goes into one transaction: at most so many events, at most so many row effects, and never so much that it takes
-//! a quarter of the lease.
+//! How much goes into one transaction: at most so many events, at most so many row effects, and
+//! never so much that it takes a quarter of the lease.
 
 use std::time::Duration;
 
@@ -15,7 +15,8 @@ pub struct BatchLimits {
     pub rows_max: usize,
 }
 
-/// How many of `events` make the next batch: within the limits, but at least one, whatever its effects.
+/// How many of `events` make the next batch: within the limits, but at least one, whatever its
+/// effects.
 pub(crate) fn cut(
     events: &[RecordedEvent],
     limits: BatchLimits,
@@ -31,7 +32,8 @@ pub(crate) fn cut(
     events.len().min(limits.events_max)
 }
 
-/// The batch size that keeps a transaction under a quarter of the lease: it is halved when one takes longer, and grows back.
+/// The batch size that keeps a transaction under a quarter of the lease: it is halved when one
+/// takes longer, and grows back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     events: usize,

@@ -1,5 +1,6 @@
-//! The cursor of one projection, generation and partition in the database. It moves in the same transaction as the rows,
-//! and only for the holder of the lease: every statement is fenced by the lease's epoch.
+//! The cursor of one projection, generation and partition in the database. It moves in the same
+//! transaction as the rows, and only for the holder of the lease: every statement is fenced by the
+//! lease's epoch.
 
 use chrono::{DateTime, Utc};
 use events::Partition;
@@ -24,8 +25,9 @@ pub(crate) struct Checkpoint {
     pub(crate) parked_version: i64,
 }
 
-/// Writes the lease's epoch into the checkpoint, when the lease is still ours, and reads it. It changes nothing when the
-/// taking of the lease wrote the epoch already; it heals a generation that was created while the lease changed hands.
+/// Writes the lease's epoch into the checkpoint, when the lease is still ours, and reads it. It
+/// changes nothing when the taking of the lease wrote the epoch already; it heals a generation that
+/// was created while the lease changed hands.
 const ADOPT: &str = "
 update projection.checkpoint as c
 set epoch = l.epoch
@@ -35,8 +37,8 @@ where c.projection = $1 and c.generation = $2 and c.partition = $3
     and l.revision = $4 and l.owner = $5 and l.epoch = $6 and c.epoch <= l.epoch
 returning c.incarnation, c.position, c.epoch, c.parked_version";
 
-/// The fence. The row's lock keeps parking, retries and switches out until the batch has committed. The notification wakes
-/// waiting readers and is sent by the commit, once per batch.
+/// The fence. The row's lock keeps parking, retries and switches out until the batch has committed.
+/// The notification wakes waiting readers and is sent by the commit, once per batch.
 const MOVE: &str = "
 with moved as (
     update projection.checkpoint
@@ -94,7 +96,8 @@ pub(crate) async fn adopt(
     row.as_ref().map(checkpoint).transpose()
 }
 
-/// Moves the checkpoint; its `parked_version`, or nothing when position or epoch are not the expected ones.
+/// Moves the checkpoint; its `parked_version`, or nothing when position or epoch are not the
+/// expected ones.
 pub(crate) async fn advance(
     connection: &mut PgConnection,
     key: CheckpointKey,
@@ -122,7 +125,8 @@ pub(crate) async fn read(
     fetch(executor, READ, key).await
 }
 
-/// The checkpoint, its row locked until the transaction ends: parking, retry and discard begin with this.
+/// The checkpoint, its row locked until the transaction ends: parking, retry and discard begin with
+/// this.
 pub(crate) async fn lock(
     connection: &mut PgConnection,
     key: CheckpointKey,
@@ -130,7 +134,8 @@ pub(crate) async fn lock(
     fetch(connection, LOCK, key).await
 }
 
-/// Tells everybody who holds the set of parked keys that it changed; the row's lock is held already.
+/// Tells everybody who holds the set of parked keys that it changed; the row's lock is held
+/// already.
 pub(crate) async fn raise_parked_version(
     connection: &mut PgConnection,
     key: CheckpointKey,

@@ -1,5 +1,5 @@
-//! Makes a source's stretch continue a cursor: `position == last + 1`, always. What is lower is a duplicate and is dropped;
-//! what is higher leaves a hole, which is filled from the store.
+//! Makes a source's stretch continue a cursor: `position == last + 1`, always. What is lower is a
+//! duplicate and is dropped; what is higher leaves a hole, which is filled from the store.
 
 use events::{Partition, RecordedEvent};
 

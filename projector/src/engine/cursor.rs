@@ -1,8 +1,9 @@
-//! One projection at one partition and generation: its cursor in memory, and the transaction that moves it.
+//! One projection at one partition and generation: its cursor in memory, and the transaction that
+//! moves it.
 
 use std::time::{Duration, Instant};
 
-use events::{Partition, RecordedEvent};
+use events::RecordedEvent;
 use read_model::Applied;
 use read_model::projection::{Effects, Projection, Target};
 use sqlx::{PgPool, Postgres, Transaction};
@@ -12,8 +13,9 @@ use super::checkpoint::{self, Checkpoint, CheckpointKey, Move};
 use super::parked::{self, ParkedEvent, ParkedKeys};
 use super::poison::{self, ApplyFailure};
 
-/// The rows and the checkpoint are lost together or kept together, and the events are still in the store: so the commit does
-/// not wait for the disk. After a crash of PostgreSQL the checkpoint is up to a second older, and so are the rows.
+/// The rows and the checkpoint are lost together or kept together, and the events are still in the
+/// store: so the commit does not wait for the disk. After a crash of PostgreSQL the checkpoint is
+/// up to a second older, and so are the rows.
 const BEGIN: &str = "begin; set local synchronous_commit = off";
 
 /// Parking is an operator's business and is not repeated in the same way: it commits synchronously.
@@ -49,7 +51,8 @@ pub(crate) struct Cursor {
     pub(crate) incarnation: i32,
     pub(crate) pace: Pace,
     parked: ParkedKeys,
-    /// A batch whose commit was not answered: it is announced if the checkpoint says that it happened.
+    /// A batch whose commit was not answered: it is announced if the checkpoint says that it
+    /// happened.
     unanswered: Option<Applied>,
     failures: u32,
     not_before: Option<Instant>,
@@ -79,8 +82,8 @@ impl Cursor {
         }
     }
 
-    /// Reads the parked keys. The version is the checkpoint's from before: keys that are newer than it are found out by the
-    /// next fence.
+    /// Reads the parked keys. The version is the checkpoint's from before: keys that are newer than
+    /// it are found out by the next fence.
     pub(crate) async fn load_parked(
         &mut self,
         pool: &PgPool,
@@ -125,7 +128,8 @@ impl Cursor {
         wait
     }
 
-    /// Follows what the database says after an unexpected or unanswered end. Gives the batch that had committed after all.
+    /// Follows what the database says after an unexpected or unanswered end. Gives the batch that
+    /// had committed after all.
     pub(crate) async fn read_again(
         &mut self,
         pool: &PgPool,
@@ -138,7 +142,8 @@ impl Cursor {
         Ok(unanswered.filter(|batch| batch.position == now.position))
     }
 
-    /// Applies `events`, which continue the cursor, in one transaction: rows and checkpoint together.
+    /// Applies `events`, which continue the cursor, in one transaction: rows and checkpoint
+    /// together.
     pub(crate) async fn commit_batch(
         &mut self,
         pool: &PgPool,
@@ -166,7 +171,8 @@ impl Cursor {
         }
     }
 
-    /// One transaction. With `parked_keys_max` the poison is sifted out and parked; without it poison ends the attempt.
+    /// One transaction. With `parked_keys_max` the poison is sifted out and parked; without it
+    /// poison ends the attempt.
     async fn attempt(
         &mut self,
         pool: &PgPool,

@@ -1,6 +1,7 @@
-//! Generations: the tables `read_model.<name>_g<n>` behind the view `read_model.<name>`. The holder of partition 0's lease
-//! creates one when there is none of its revision, or when the store lost what the checkpoints say; everybody fills it; the
-//! same holder shows it once every partition has reached the heads that were recorded at the cut.
+//! Generations: the tables `read_model.<name>_g<n>` behind the view `read_model.<name>`. The holder
+//! of partition 0's lease creates one when there is none of its revision, or when the store lost
+//! what the checkpoints say; everybody fills it; the same holder shows it once every partition has
+//! reached the heads that were recorded at the cut.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,8 @@ impl Generations {
         self.0.iter().find(|g| g.state == State::Active).copied()
     }
 
-    /// A newer revision begins a generation of its own; an older one never replaces what a newer made.
+    /// A newer revision begins a generation of its own; an older one never replaces what a newer
+    /// made.
     fn lacks(&self, revision: i32) -> bool {
         let mut alive = self.0.iter().filter(|g| g.state != State::Void);
         alive.all(|g| g.revision < revision)
@@ -68,7 +70,10 @@ impl Generations {
 }
 
 const READ: &str = "
-select generation, revision, state from projection.generation where projection = $1 order by generation";
+select generation, revision, state
+from projection.generation
+where projection = $1
+order by generation";
 
 const READ_CHECKPOINTS: &str = "
 select c.generation, c.partition, c.incarnation, c.position
@@ -76,7 +81,8 @@ from projection.checkpoint as c
 join projection.generation as g using (projection, generation)
 where g.projection = $1 and g.state <> 'void'";
 
-/// Whoever acts on generations holds this row's lock, so nobody else can take partition 0 meanwhile.
+/// Whoever acts on generations holds this row's lock, so nobody else can take partition 0
+/// meanwhile.
 const LOCK_FIRST_LEASE: &str = "
 select epoch
 from projection.lease
@@ -89,7 +95,9 @@ update projection.generation set state = 'void' where projection = $1 and genera
 
 const INSERT: &str = "
 insert into projection.generation (projection, generation, revision, state, cut)
-select $1, coalesce((select max(generation) from projection.generation where projection = $1), 0) + 1, $2, 'filling',
+select $1,
+    coalesce((select max(generation) from projection.generation where projection = $1), 0) + 1,
+    $2, 'filling',
     array(select position from event_store.partition_head order by partition)
 returning generation";
 
@@ -185,8 +193,8 @@ async fn find_void(
     Ok(void)
 }
 
-/// What the holder of partition 0's lease does: void what was lost, create what is missing, show what is full.
-/// Returns whether anything changed.
+/// What the holder of partition 0's lease does: void what was lost, create what is missing, show
+/// what is full. Returns whether anything changed.
 pub(crate) async fn tend(
     pool: &PgPool,
     scope: LeaseScope,
@@ -266,7 +274,8 @@ async fn activate(
         tracing::error!(
             projection = name,
             generation = next.number,
-            "generation {} of {name} has more parked keys than the one that is shown, and is not shown: \
+            "generation {} of {name} has more parked keys than the one that is shown, \
+             and is not shown: \
              see `projector parked list`",
             next.number
         );
@@ -327,8 +336,9 @@ async fn count_parked(
     query.fetch_one(pool).await
 }
 
-/// Holds the shown generation's checkpoints still and gives the next one a moment to come up to them, so that the switch
-/// never shows an older state. The views are locked last, so no reader waits meanwhile.
+/// Holds the shown generation's checkpoints still and gives the next one a moment to come up to
+/// them, so that the switch never shows an older state. The views are locked last, so no reader
+/// waits meanwhile.
 async fn comes_up(
     connection: &mut PgConnection,
     name: &str,

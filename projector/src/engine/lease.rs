@@ -1,5 +1,6 @@
-//! Who feeds which partition. Leases are rows, by the database's clock: no process needs a clock that agrees with another's.
-//! A lease only says who should work; that two never write is the work of the epoch in the checkpoints.
+//! Who feeds which partition. Leases are rows, by the database's clock: no process needs a clock
+//! that agrees with another's. A lease only says who should work; that two never write is the work
+//! of the epoch in the checkpoints.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,7 +42,8 @@ select count(*) filter (where owner < $3), count(*)
 from projection.daemon
 where projection = $1 and revision = $2 and (owner = $3 or expires_at > clock_timestamp())";
 
-/// A lease that ran out and was taken by nobody is still ours: its epoch is the one in the checkpoints.
+/// A lease that ran out and was taken by nobody is still ours: its epoch is the one in the
+/// checkpoints.
 const RENEW: &str = "
 update projection.lease
 set expires_at = clock_timestamp() + $4
@@ -94,7 +96,8 @@ pub(crate) async fn create(
     Ok(())
 }
 
-/// Says that this daemon lives, renews what it holds, gives up what is above its share and takes what is free below it.
+/// Says that this daemon lives, renews what it holds, gives up what is above its share and takes
+/// what is free below it.
 pub(crate) async fn tend(
     pool: &PgPool,
     scope: LeaseScope,
@@ -186,7 +189,8 @@ async fn take_free(
                 held.insert(partition, epoch);
             }
             Ok(None) => {}
-            // A paused owner may still hold the lock of one checkpoint; that must not keep the others from moving.
+            // A paused owner may still hold the lock of one checkpoint; that must not keep the
+            // others from moving.
             Err(error) => tracing::warn!(
                 projection = scope.projection,
                 partition = partition.0,

@@ -1,16 +1,18 @@
-//! The projection engine: leases say who feeds a partition, a source yields its events, one transaction a batch moves rows
-//! and checkpoint together, and the lease's epoch in the checkpoint keeps everybody else out.
+//! The projection engine: leases say who feeds a partition, a source yields its events, one
+//! transaction a batch moves rows and checkpoint together, and the lease's epoch in the checkpoint
+//! keeps everybody else out.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`source`] | where events come from |
-//! | `continuity`, `batch` | what continues a cursor, and how much of it goes into one transaction |
+//! | `continuity`, `batch` | what continues a cursor, and how much of it is one transaction |
 //! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
 //! | `poison`, [`parked`], [`repair`] | what cannot be applied |
-//! | `lease`, `generation` | who works, and on which tables |
+//! | `attend`, `lease`, `generation` | who works, and on which tables |
 //! | `step`, `run` | one batch, driven by tests; the loops, driven by the clock |
 //! | [`standing`] | how far everything is |
 
+mod attend;
 mod batch;
 mod checkpoint;
 mod continuity;
@@ -26,6 +28,7 @@ mod run;
 pub mod source;
 pub mod standing;
 mod step;
+mod tell;
 mod trace;
 mod wake;
 
@@ -125,8 +128,8 @@ struct Slot {
 }
 
 impl Engine {
-    /// An engine that reads from the event store itself. `pool` leads to the primary and checks each new connection's
-    /// incarnation.
+    /// An engine that reads from the event store itself. `pool` leads to the primary and checks
+    /// each new connection's incarnation.
     ///
     /// # Errors
     /// The database's.

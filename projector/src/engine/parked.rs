@@ -14,11 +14,14 @@ use super::poison::{Key, key_of};
 
 const INSERT: &str = "
 insert into projection.parked
-    (projection, generation, partition, position, tenant_id, routing_key, event_id, event_type, event_version, reason, detail)
+    (projection, generation, partition, position, tenant_id, routing_key, event_id, event_type,
+    event_version, reason, detail)
 select $1, $2, $3, p.*
-from unnest($4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::integer[], $10::text[], $11::text[]) as p
+from unnest($4::bigint[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::integer[],
+    $10::text[], $11::text[]) as p
 on conflict (projection, generation, partition, position) do update
-set reason = excluded.reason, detail = excluded.detail, attempts = parked.attempts + 1, discarded_at = null";
+set reason = excluded.reason, detail = excluded.detail, attempts = parked.attempts + 1,
+    discarded_at = null";
 
 const READ_KEYS: &str = "
 select distinct tenant_id, routing_key
@@ -88,7 +91,8 @@ impl ParkedEvent {
     }
 }
 
-/// The keys whose events a cursor must set aside, and the version that the checkpoint had when they were read.
+/// The keys whose events a cursor must set aside, and the version that the checkpoint had when they
+/// were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ParkedKeys {
     pub(crate) version: i64,
@@ -202,16 +206,19 @@ pub struct ParkedKey {
 
 const LIST: &str = "
 select distinct on (p.projection, p.generation, p.partition, p.tenant_id, p.routing_key)
-    p.projection, p.generation, g.revision, p.partition, p.position, p.tenant_id, p.routing_key, p.event_id,
+    p.projection, p.generation, g.revision, p.partition, p.position, p.tenant_id, p.routing_key,
+    p.event_id,
     p.event_type, p.event_version, p.reason, p.detail, p.attempts, p.parked_at,
-    count(*) over (partition by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key) - 1
+    count(*) over (
+        partition by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key) - 1
 from projection.parked as p
 join projection.generation as g using (projection, generation)
 where p.discarded_at is null and g.state <> 'void'
     and ($1::text is null or p.projection = $1)
     and ($2::integer is null or exists (
         select from projection.parked as named
-        where named.projection = p.projection and named.generation = p.generation and named.partition = p.partition
+        where named.projection = p.projection and named.generation = p.generation
+            and named.partition = p.partition
             and named.tenant_id = p.tenant_id and named.routing_key = p.routing_key
             and named.partition = $2 and named.position = $3 and named.discarded_at is null))
 order by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key, p.position";

@@ -1,4 +1,5 @@
-//! What this engine has been told to do, as of its last look at leases, generations and control rows.
+//! What this engine has been told to do, as of its last look at leases, generations and control
+//! rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -117,8 +118,8 @@ impl Plan {
         tasks
     }
 
-    /// Whether a cursor may work now. The partition that would park too many keys is tried again now and then: a repair, or
-    /// its own backoff, may have changed things.
+    /// Whether a cursor may work now. The partition that would park too many keys is tried again
+    /// now and then: a repair, or its own backoff, may have changed things.
     pub(crate) fn allows(&self, key: CheckpointKey) -> bool {
         let suspect = self.suspect.get(key.projection);
         let stopped = suspect.is_some_and(|at| !at.is_empty() && !at.contains(&key.partition));

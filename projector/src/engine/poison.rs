@@ -73,8 +73,8 @@ fn classify(error: ApplyError) -> ApplyFailure {
     }
 }
 
-/// What a data exception (22), an integrity violation (23) or a program limit (54) says about itself, without its message,
-/// which quotes values. Nothing for every other error.
+/// What a data exception (22), an integrity violation (23) or a program limit (54) says about
+/// itself, without its message, which quotes values. Nothing for every other error.
 fn poisonous(error: &sqlx::Error) -> Option<String> {
     let error = error.as_database_error()?;
     let code = error.code()?;
@@ -98,8 +98,9 @@ pub(crate) struct Sifted {
     pub(crate) parked: Vec<ParkedEvent>,
 }
 
-/// Applies what can be applied and finds what cannot, by halving: first by key, then within a key. Each attempt runs in a
-/// savepoint of the caller's transaction, so that what was applied stays and the order within a key is kept.
+/// Applies what can be applied and finds what cannot, by halving: first by key, then within a key.
+/// Each attempt runs in a savepoint of the caller's transaction, so that what was applied stays and
+/// the order within a key is kept.
 pub(crate) async fn sift(
     connection: &mut PgConnection,
     projection: &dyn Projection,

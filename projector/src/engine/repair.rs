@@ -1,6 +1,7 @@
-//! What an operator, or a newer binary, does with parked events: try a key again in order, or give an event up. Both begin
-//! with the checkpoint row's lock, so the engine cannot park more of the same key meanwhile, and both raise
-//! `parked_version`, so that its next fence makes it read its keys again.
+//! What an operator, or a newer binary, does with parked events: try a key again in order, or give
+//! an event up. Both begin with the checkpoint row's lock, so the engine cannot park more of the
+//! same key meanwhile, and both raise `parked_version`, so that its next fence makes it read its
+//! keys again.
 
 use event_store::{PartitionReader, ReadError};
 use events::{Address, RecordedEvent, TenantId};
@@ -17,7 +18,8 @@ const RETRY_EVENTS_MAX: i64 = 200;
 const READ_KEY_OF: &str = "
 select tenant_id, routing_key
 from projection.parked
-where projection = $1 and generation = $2 and partition = $3 and position = $4 and discarded_at is null";
+where projection = $1 and generation = $2 and partition = $3 and position = $4
+    and discarded_at is null";
 
 const READ_QUEUE: &str = "
 select position
@@ -44,7 +46,8 @@ where projection = $1 and generation = $2 and partition = $3 and discarded_at is
 
 /// Readers that wait for a parked key look again.
 const NOTIFY: &str = "
-select pg_notify('projection_checkpoint', concat_ws(' ', projection, generation, partition, position))
+select pg_notify(
+    'projection_checkpoint', concat_ws(' ', projection, generation, partition, position))
 from projection.checkpoint
 where projection = $1 and generation = $2 and partition = $3";
 
@@ -101,7 +104,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Tries the key of the parked event at `address` again, from its first event on, until one fails or none is left.
+    /// Tries the key of the parked event at `address` again, from its first event on, until one
+    /// fails or none is left.
     ///
     /// # Errors
     /// [`RepairError`]; what was applied before stays applied.
@@ -111,7 +115,8 @@ impl Bench<'_> {
         self.drain(checkpoint, &key).await
     }
 
-    /// Gives up the parked event at `address`, which must be the first of its key, and tries the rest of the key.
+    /// Gives up the parked event at `address`, which must be the first of its key, and tries the
+    /// rest of the key.
     ///
     /// # Errors
     /// [`RepairError`].
@@ -146,7 +151,8 @@ impl Bench<'_> {
         self.drain(checkpoint, &key).await
     }
 
-    /// Tries every key of a partition again in which an event was not known to the binary that parked it.
+    /// Tries every key of a partition again in which an event was not known to the binary that
+    /// parked it.
     pub(crate) async fn retry_unknown_versions(
         &self,
         checkpoint: CheckpointKey,
@@ -188,8 +194,9 @@ impl Bench<'_> {
         checkpoint: CheckpointKey,
         key: &Key,
     ) -> Result<(u64, Option<Address>), RepairError> {
-        // The events are read before the lock is taken, which stops the engine at this partition. Meanwhile the queue can
-        // only have lost its beginning to another repair, or have grown at its end.
+        // The events are read before the lock is taken, which stops the engine at this partition.
+        // Meanwhile the queue can only have lost its beginning to another repair, or have grown at
+        // its end.
         let waiting = queue(&mut *self.pool.acquire().await?, checkpoint, key).await?;
         let mut events: Vec<RecordedEvent> = Vec::with_capacity(waiting.len());
         for position in waiting {

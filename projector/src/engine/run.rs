@@ -1,4 +1,5 @@
-//! The loops, and nothing else: each calls one step, looks at the shutdown between steps, and rests until it is woken.
+//! The loops, and nothing else: each calls one step, looks at the shutdown between steps, and rests
+//! until it is woken.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,8 @@ const IDLE_MAX: Duration = Duration::from_secs(1);
 /// The rest after trouble; each cursor has its own growing backoff besides.
 const TROUBLE_REST: Duration = Duration::from_millis(50);
 
-/// Every loop stops within this time, or is cut off: what it did not commit is done by the next owner.
+/// Every loop stops within this time, or is cut off: what it did not commit is done by the next
+/// owner.
 const STOP_MAX: Duration = Duration::from_millis(900);
 
 /// A loop ended although nobody asked it to: a bug, and the process should say so and end.

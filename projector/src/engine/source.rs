@@ -1,5 +1,6 @@
-//! Where events come from. The engine cannot tell which source it is reading: every one yields stretches of a partition
-//! from a cursor on, may repeat itself and may skip, and what it yields is checked against the cursor.
+//! Where events come from. The engine cannot tell which source it is reading: every one yields
+//! stretches of a partition from a cursor on, may repeat itself and may skip, and what it yields is
+//! checked against the cursor.
 
 use async_trait::async_trait;
 use event_store::PartitionReader;
@@ -30,7 +31,8 @@ pub struct SourceError {
 /// Yields events of a partition from a cursor on.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// Up to `limit` events of `partition` that stand after the position `after`. No event means that there is none yet.
+    /// Up to `limit` events of `partition` that stand after the position `after`. No event means
+    /// that there is none yet.
     ///
     /// # Errors
     /// [`SourceError`] when it could not be asked; nothing is known then.
@@ -42,7 +44,8 @@ pub trait Source: Send + Sync + 'static {
     ) -> Result<Stretch, SourceError>;
 }
 
-/// The event store itself: catch-up, holes, embedded mode, and whenever nothing else continues the cursor.
+/// The event store itself: catch-up, holes, embedded mode, and whenever nothing else continues the
+/// cursor.
 #[derive(Clone, Debug)]
 pub struct PostgresSource {
     reader: PartitionReader,
@@ -58,8 +61,8 @@ impl PostgresSource {
 
 #[async_trait]
 impl Source for PostgresSource {
-    /// The head, and the incarnation with it, are read before the events: a label that is too old makes a checkpoint void
-    /// that need not be, one that is too new would hide a lost tail.
+    /// The head, and the incarnation with it, are read before the events: a label that is too old
+    /// makes a checkpoint void that need not be, one that is too new would hide a lost tail.
     async fn read(
         &self,
         partition: Partition,

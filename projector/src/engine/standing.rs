@@ -7,13 +7,14 @@ use sqlx::{PgExecutor, Row};
 
 /// The lag in seconds is the age of the first event that was not applied, by the database's clock.
 const READ: &str = "
-select g.projection, g.generation, g.revision, g.state, c.partition, c.incarnation, c.position, h.position,
+select g.projection, g.generation, g.revision, g.state, c.partition, c.incarnation, c.position,
+    h.position,
     greatest(h.position - c.position, 0),
     greatest(coalesce(extract(epoch from clock_timestamp() - e.recorded_at), 0), 0)::float8,
     (select count(distinct (p.tenant_id, p.routing_key))
         from projection.parked as p
-        where p.projection = c.projection and p.generation = c.generation and p.partition = c.partition
-            and p.discarded_at is null),
+        where p.projection = c.projection and p.generation = c.generation
+            and p.partition = c.partition and p.discarded_at is null),
     l.owner is not null and l.expires_at > clock_timestamp(),
     coalesce(o.paused, false)
 from projection.generation as g

@@ -1,12 +1,10 @@
-//! One step at a time: look at leases and generations, or move one partition by what its source gives. The loops in
+//! One step at a time: move a partition by what its source gives. The loops in
 //! [`super::run`] call these; so do tests, which therefore never sleep.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use chrono::Utc;
 use events::{Address, Partition, RecordedEvent};
-use read_model::Applied;
 use tracing::Instrument as _;
 
 use super::batch::Pace;
@@ -16,11 +14,10 @@ use super::cursor::{BatchEnd, Cursor};
 use super::plan::Task;
 use super::repair::Bench;
 use super::source::Stretch;
-use super::{Engine, generation, lease, metrics, standing, trace};
+use super::{Engine, metrics, trace};
 
-const READ_PAUSED: &str = "select projection from projection.control where paused";
-
-/// What a step came to. Of several cursors the most telling one counts: work done, then trouble, then nothing.
+/// What a step came to. Of several cursors the most telling one counts: work done, then trouble,
+/// then nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// There was nothing to do.
@@ -52,7 +49,8 @@ impl Outcome {
 }
 
 impl Engine {
-    /// Looks at leases, generations and control rows, and then moves every partition by one stretch.
+    /// Looks at leases, generations and control rows, and then moves every partition by one
+    /// stretch.
     pub async fn step(&self) -> Outcome {
         let mut outcome = match self.attend().await {
             Ok(()) => Outcome::Idle,
@@ -65,64 +63,6 @@ impl Engine {
             outcome = outcome.and(self.step_partition(partition).await);
         }
         outcome
-    }
-
-    /// Says that this daemon lives, renews, gives up and takes leases, and does what the holder of partition 0 does for the
-    /// generations.
-    ///
-    /// # Errors
-    /// The database's; everything is tried again with the next call.
-    pub async fn attend(&self) -> Result<(), sqlx::Error> {
-        let pool = &self.inner.pool;
-        let log = event_store::incarnation::load_log(pool).await?;
-        self.plan().set_log(log.clone());
-        let paused: Vec<String> = sqlx::query_scalar(READ_PAUSED).fetch_all(pool).await?;
-        self.plan().set_paused(paused.into_iter().collect());
-        let mut changed = false;
-        for &projection in &self.inner.projections {
-            let scope = self.scope(projection);
-            let held = lease::tend(pool, scope, self.inner.partitions.get()).await?;
-            let mut known = generation::read(pool, scope.projection).await?;
-            let tables = projection.tables();
-            // Twice, because what was created on an empty store can be shown at once.
-            for _ in 0..2 {
-                if !held.contains_key(&Partition(0))
-                    || !generation::tend(pool, scope, &tables, &known, &log).await?
-                {
-                    break;
-                }
-                known = generation::read(pool, scope.projection).await?;
-            }
-            changed |= self.plan().set(scope.projection, held, known);
-        }
-        self.plan().attended();
-        if changed {
-            self.wake_all();
-        }
-        Ok(())
-    }
-
-    /// Tells the lag metrics of what this engine feeds.
-    pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
-        for standing in standing::read(&self.inner.pool, None).await? {
-            let held = self.plan().holds(&standing.projection);
-            if !held.contains(&Partition(standing.partition)) {
-                continue;
-            }
-            let generation = standing.generation.to_string();
-            let partition = standing.partition.to_string();
-            let labels = [standing.projection.as_str(), &generation, &partition];
-            metrics::POSITION
-                .with_label_values(&labels)
-                .set(standing.position);
-            metrics::LAG_EVENTS
-                .with_label_values(&labels)
-                .set(standing.lag_events);
-            #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
-            let seconds = standing.lag_seconds as i64;
-            metrics::LAG_SECONDS.with_label_values(&labels).set(seconds);
-        }
-        Ok(())
     }
 
     /// Moves the cursors of one partition by one stretch of its source.
@@ -153,7 +93,8 @@ impl Engine {
             .filter(|cursor| cursor.is_due(now) && self.plan().allows(cursor.key))
             .collect();
         due.sort_by_key(|cursor| cursor.position);
-        // Cursors that stand at the same position share one read; one that is behind reads by itself until it has come up.
+        // Cursors that stand at the same position share one read; one that is behind reads by
+        // itself until it has come up.
         let mut rest = due.as_mut_slice();
         while let Some(first) = rest.first() {
             let position = first.position;
@@ -353,7 +294,8 @@ impl Engine {
                     projection = cursor.key.projection,
                     partition = cursor.key.partition.0,
                     parked_keys_max,
-                    "{} would park more than {parked_keys_max} keys of partition {}: it stops, the deploy is suspect",
+                    "{} would park more than {parked_keys_max} keys of partition {}: \
+                     it stops, the deploy is suspect",
                     cursor.key.projection,
                     cursor.key.partition
                 );
@@ -362,8 +304,8 @@ impl Engine {
         }
     }
 
-    /// Follows the checkpoint: another's epoch stops the cursor, a new position means that the batch had committed,
-    /// otherwise the cursor goes on from what it says.
+    /// Follows the checkpoint: another's epoch stops the cursor, a new position means that the
+    /// batch had committed, otherwise the cursor goes on from what it says.
     async fn read_again(&self, cursor: &mut Cursor) -> Result<Outcome, sqlx::Error> {
         let now = checkpoint::read(&self.inner.pool, cursor.key).await?;
         let Some(now) = now.filter(|now| now.epoch == cursor.epoch) else {
@@ -388,64 +330,5 @@ impl Engine {
         } else {
             Outcome::Idle
         })
-    }
-
-    fn publish(&self, applied: Applied) {
-        // Nobody needs to listen.
-        let _ = self.inner.applied.send(applied);
-    }
-
-    fn tell_committed(
-        &self,
-        cursor: &Cursor,
-        stretch: &Stretch,
-        batch: &[RecordedEvent],
-        time: Duration,
-    ) {
-        let key = cursor.key;
-        let generation = key.generation.to_string();
-        let partition = key.partition.to_string();
-        let labels = [key.projection, &generation, &partition];
-        metrics::POSITION
-            .with_label_values(&labels)
-            .set(cursor.position);
-        let behind = (stretch.head - cursor.position).max(0);
-        metrics::LAG_EVENTS.with_label_values(&labels).set(behind);
-        metrics::BATCH_SECONDS
-            .with_label_values(&[key.projection])
-            .observe(time.as_secs_f64());
-        if behind == 0 {
-            metrics::LAG_SECONDS.with_label_values(&labels).set(0);
-        }
-        if self.plan().is_active(key) {
-            let now = Utc::now();
-            for event in batch {
-                let age = (now - event.recorded_at).to_std().unwrap_or_default();
-                metrics::VISIBILITY_LAG.observe(age.as_secs_f64());
-            }
-        }
-    }
-
-    fn tell_parked(&self, cursor: &Cursor) {
-        self.plan().parked(cursor.key, cursor.parked_keys());
-        let keys = self.plan().parked_keys(cursor.key.projection);
-        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
-        metrics::PARKED_KEYS
-            .with_label_values(&[cursor.key.projection])
-            .set(keys);
-    }
-
-    fn log_trouble(
-        &self,
-        projection: &'static str,
-        partition: Partition,
-        error: &(dyn std::error::Error + 'static),
-    ) {
-        tracing::warn!(
-            projection,
-            partition = partition.0,
-            error = error,
-            "{projection} cannot go on at partition {partition}; it is tried again"
-        );
     }
 }

@@ -1,4 +1,5 @@
-//! Links a batch to the requests that caused its events. A batch has many causes, so they are links and no parent.
+//! Links a batch to the requests that caused its events. A batch has many causes, so they are links
+//! and no parent.
 
 use events::{Metadata, RecordedEvent};
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};

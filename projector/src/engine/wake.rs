@@ -1,5 +1,5 @@
-//! What wakes the engine: the appender of the same process, PostgreSQL's notifications, and a look at the heads now and then
-//! behind both, because a notification can be lost and a poll cannot.
+//! What wakes the engine: the appender of the same process, PostgreSQL's notifications, and a look
+//! at the heads now and then behind both, because a notification can be lost and a poll cannot.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Nobody moves a checkpoint but the holder of its lease, and rows move with the checkpoint or not at all.
+//! Nobody moves a checkpoint but the holder of its lease, and rows move with the checkpoint or not
+//! at all.
 
 use std::time::Duration;
 

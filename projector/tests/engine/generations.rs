@@ -149,7 +149,8 @@ async fn a_checkpoint_that_became_void_is_never_moved_on() {
     for _ in 0..10 {
         stage.add(&key, 100).await;
     }
-    // The head has passed the old checkpoint, and this engine has not looked at the incarnations since.
+    // The head has passed the old checkpoint, and this engine has not looked at the incarnations
+    // since.
     assert_eq!(
         engine.step_partition(events::Partition(0)).await,
         Outcome::Fenced

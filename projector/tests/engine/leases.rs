@@ -60,7 +60,8 @@ async fn two_engines_that_trade_leases_under_load_apply_each_event_once() {
         for n in 0..8 {
             stage.add(&format!("key-{n}"), round).await;
         }
-        // Every third round one of them falls asleep past its lease and wakes up with stale cursors.
+        // Every third round one of them falls asleep past its lease and wakes up with stale
+        // cursors.
         let asleep = round % 3;
         if asleep != 0 {
             first.step().await;
@@ -111,7 +112,8 @@ async fn a_running_engine_is_woken_and_stops_within_a_second() {
     }
     eventually(PATIENCE, || async {
         let rows: i64 = sqlx::query_scalar(
-            "select count(*) from projection.checkpoint c join event_store.partition_head h using (partition)
+            "select count(*) from projection.checkpoint c
+            join event_store.partition_head h using (partition)
             where c.position = h.position and h.position > 0",
         )
         .fetch_one(&stage.pool)

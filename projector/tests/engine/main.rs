@@ -1,5 +1,10 @@
 //! The engine against a real PostgreSQL, driven step by step.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it says"
+)]
+
 mod batches;
 mod fencing;
 mod generations;

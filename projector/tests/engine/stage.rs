@@ -1,4 +1,5 @@
-//! A database with a store and the test projection in it, events written straight into the log, and what the rows must be.
+//! A database with a store and the test projection in it, events written straight into the log, and
+//! what the rows must be.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,9 +23,10 @@ with head as (
     returning position, recorded_at
 )
 insert into event_store.event
-    (position, stream_no, sequence, recorded_at, partition, event_version, event_id, tenant_id, aggregate_type,
-    aggregate_id, routing_key, event_type, payload, metadata)
-select position, position, 1, recorded_at, $1, $2, $3, $4, 'tally', $5, $5, 'Tallied', $6::json, '{}'
+    (position, stream_no, sequence, recorded_at, partition, event_version, event_id, tenant_id,
+    aggregate_type, aggregate_id, routing_key, event_type, payload, metadata)
+select position, position, 1, recorded_at, $1, $2, $3, $4, 'tally', $5, $5, 'Tallied', $6::json,
+    '{}'
 from head
 returning position";
 
@@ -132,17 +134,22 @@ impl Stage {
                 "select count(*) from projection.checkpoint c
                 join projection.generation g using (projection, generation)
                 join event_store.partition_head h using (partition)
-                where g.state <> 'void' and g.revision = (select max(revision) from projection.generation)
+                where g.state <> 'void'
+                    and g.revision = (select max(revision) from projection.generation)
                     and c.position <> h.position",
             )
             .fetch_one(&self.pool)
             .await
             .unwrap();
-            let begun: bool = sqlx::query_scalar("select exists (select from projection.generation)")
+            let begun: bool = sqlx::query_scalar("select count(*) > 0 from projection.generation")
                 .fetch_one(&self.pool)
                 .await
                 .unwrap();
-            if begun && behind == 0 { Ok(()) } else { Err(behind) }
+            if begun && behind == 0 {
+                Ok(())
+            } else {
+                Err(behind)
+            }
         })
         .await;
         engine.step().await;
@@ -169,7 +176,8 @@ impl Stage {
         rows.into_iter().map(row).collect()
     }
 
-    /// The fold of the log, computed here: each event once, in order, parked and discarded ones left out.
+    /// The fold of the log, computed here: each event once, in order, parked and discarded ones
+    /// left out.
     pub(crate) async fn fold(&self, generation: i32) -> BTreeMap<String, Row> {
         let events: Vec<(String, i64, i64)> = sqlx::query_as(
             "select e.routing_key, e.position, (e.payload ->> 'add')::bigint

@@ -1,5 +1,6 @@
-//! A projection for tests: it counts the events of each key, adds their amounts up, and keeps a digest that tells their
-//! order, so that a row is right only if each event had one effect, in its place. Some amounts are poison.
+//! A projection for tests: it counts the events of each key, adds their amounts up, and keeps a
+//! digest that tells their order, so that a row is right only if each event had one effect, in its
+//! place. Some amounts are poison.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -12,7 +13,8 @@ use serde::Deserialize;
 use sqlx::PgConnection;
 
 pub(crate) const CREATE: &str = r#"
-create or replace function read_model.create_tally(generation integer) returns void language plpgsql as $$
+create or replace function read_model.create_tally(generation integer) returns void
+language plpgsql as $$
 begin
     execute format('create table read_model.%I (
         key text collate "C" primary key,
@@ -199,7 +201,8 @@ async fn write(
 ) -> Result<(), sqlx::Error> {
     let statement = format!(
         "insert into read_model.tally_g{} (key, home, events, amount, digest)
-        select k, $2, e, a, d from unnest($1::text[], $3::bigint[], $4::bigint[], $5::bigint[]) as r (k, e, a, d)
+        select k, $2, e, a, d
+        from unnest($1::text[], $3::bigint[], $4::bigint[], $5::bigint[]) as r (k, e, a, d)
         on conflict (key) do update
         set events = excluded.events, amount = excluded.amount, digest = excluded.digest",
         target.generation

@@ -19,8 +19,8 @@ update event_store.partition_head set position = $2, recorded_at = $3 where part
 
 const INSERT: &str = "
 insert into event_store.event
-    (position, stream_no, sequence, recorded_at, partition, event_version, event_id, tenant_id, aggregate_type,
-    aggregate_id, routing_key, event_type, payload, metadata)
+    (position, stream_no, sequence, recorded_at, partition, event_version, event_id, tenant_id,
+    aggregate_type, aggregate_id, routing_key, event_type, payload, metadata)
 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13::json, '{}')";
 
 pub(crate) struct World {
@@ -96,7 +96,8 @@ impl World {
         self.log.extend(events);
     }
 
-    /// Folds the whole log at once into a generation of its own and compares it with what is shown, row by row.
+    /// Folds the whole log at once into a generation of its own and compares it with what is shown,
+    /// row by row.
     pub(crate) async fn assert_shown_rows_are_the_fold(&self) {
         sqlx::query("select read_model.create_user_view(999)")
             .execute(&self.pool)
@@ -116,10 +117,12 @@ impl World {
                 .unwrap();
         }
         let (folded, shown, differing): (i64, i64, i64) = sqlx::query_as(
-            "select (select count(*) from read_model.user_view_g999), (select count(*) from read_model.user_view),
+            "select (select count(*) from read_model.user_view_g999),
+                (select count(*) from read_model.user_view),
                 (select count(*) from (
                     (table read_model.user_view except table read_model.user_view_g999)
-                    union all (table read_model.user_view_g999 except table read_model.user_view)) as d)",
+                    union all
+                    (table read_model.user_view_g999 except table read_model.user_view)) as d)",
         )
         .fetch_one(&self.pool)
         .await

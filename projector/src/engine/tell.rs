@@ -1,0 +1,96 @@
+//! What the engine says about itself: to readers in the process, to the metrics and to the log. One
+//! function an occurrence.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use events::{Partition, RecordedEvent};
+use read_model::Applied;
+
+use super::cursor::Cursor;
+use super::source::Stretch;
+use super::{Engine, metrics, standing};
+
+impl Engine {
+    /// Tells the lag metrics of what this engine feeds.
+    pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
+        for standing in standing::read(&self.inner.pool, None).await? {
+            let held = self.plan().holds(&standing.projection);
+            if !held.contains(&Partition(standing.partition)) {
+                continue;
+            }
+            let generation = standing.generation.to_string();
+            let partition = standing.partition.to_string();
+            let labels = [standing.projection.as_str(), &generation, &partition];
+            metrics::POSITION
+                .with_label_values(&labels)
+                .set(standing.position);
+            metrics::LAG_EVENTS
+                .with_label_values(&labels)
+                .set(standing.lag_events);
+            #[expect(clippy::cast_possible_truncation, reason = "an age in whole seconds")]
+            let seconds = standing.lag_seconds as i64;
+            metrics::LAG_SECONDS.with_label_values(&labels).set(seconds);
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&self, applied: Applied) {
+        // Nobody needs to listen.
+        let _ = self.inner.applied.send(applied);
+    }
+
+    pub(super) fn tell_committed(
+        &self,
+        cursor: &Cursor,
+        stretch: &Stretch,
+        batch: &[RecordedEvent],
+        time: Duration,
+    ) {
+        let key = cursor.key;
+        let generation = key.generation.to_string();
+        let partition = key.partition.to_string();
+        let labels = [key.projection, &generation, &partition];
+        metrics::POSITION
+            .with_label_values(&labels)
+            .set(cursor.position);
+        let behind = (stretch.head - cursor.position).max(0);
+        metrics::LAG_EVENTS.with_label_values(&labels).set(behind);
+        metrics::BATCH_SECONDS
+            .with_label_values(&[key.projection])
+            .observe(time.as_secs_f64());
+        if behind == 0 {
+            metrics::LAG_SECONDS.with_label_values(&labels).set(0);
+        }
+        if self.plan().is_active(key) {
+            let now = Utc::now();
+            for event in batch {
+                let age = (now - event.recorded_at).to_std().unwrap_or_default();
+                metrics::VISIBILITY_LAG.observe(age.as_secs_f64());
+            }
+        }
+    }
+
+    pub(super) fn tell_parked(&self, cursor: &Cursor) {
+        self.plan().parked(cursor.key, cursor.parked_keys());
+        let keys = self.plan().parked_keys(cursor.key.projection);
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        metrics::PARKED_KEYS
+            .with_label_values(&[cursor.key.projection])
+            .set(keys);
+    }
+
+    pub(super) fn log_trouble(
+        &self,
+        projection: &'static str,
+        partition: Partition,
+        error: &(dyn std::error::Error + 'static),
+    ) {
+        tracing::warn!(
+            projection,
+            partition = partition.0,
+            error = error,
+            "{projection} cannot go on at partition {partition}; it is tried again"
+        );
+    }
+}
