@@ -24,17 +24,18 @@ pub(crate) struct TestHome {
 impl TestHome {
     /// A home that every account can enter.
     pub(crate) fn new() -> Self {
-        let home = Self::closed();
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(home.folder.path(), open).unwrap();
-        home
+        Self::with_mode(0o755)
     }
 
     /// A home in a folder that only its owner can enter, as in root's own.
     pub(crate) fn closed() -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-        }
+        Self::with_mode(0o700)
+    }
+
+    fn with_mode(mode: u32) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+        Self { folder }
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -225,7 +226,7 @@ pub(crate) fn signal(name: &str, pid: u32) {
         .unwrap();
 }
 
-/// Where the clusters go of homes that the server's account cannot enter.
+/// Whether the server runs as another account than this process.
 pub(crate) fn runs_as_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata("/proc/self").unwrap().uid() == 0
