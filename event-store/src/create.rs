@@ -1,4 +1,5 @@
-//! Making the store after the migrations: its one row of settings, its heads, its first incarnation. Idempotent.
+//! Making the store after the migrations: its one row of settings, its heads, its first
+//! incarnation. Idempotent.
 
 use events::PartitionCount;
 use sqlx::{PgConnection, PgPool, Row};
@@ -47,7 +48,8 @@ pub enum CreateError {
 }
 
 impl EventStore {
-    /// Makes the store, or checks that it is the one asked for. Run after the migrations, as the owner.
+    /// Makes the store, or checks that it is the one asked for. Run after the migrations, as the
+    /// owner.
     ///
     /// # Errors
     /// [`CreateError`].

@@ -1,6 +1,6 @@
-//! The additive digest of a partition's log: the sum, mod 2^128, of a hash of each event with its address. It is kept at
-//! append, so a reader that saw every event once computes the same number, in any order and in slices; one that missed an
-//! event, or saw one twice, does not.
+//! The additive digest of a partition's log: the sum, mod 2^128, of a hash of each event with its
+//! address. It is kept at append, so a reader that saw every event once computes the same number,
+//! in any order and in slices; one that missed an event, or saw one twice, does not.
 
 use events::{Address, RecordedEvent};
 use uuid::Uuid;
@@ -12,7 +12,8 @@ use crate::key_hash::low_128;
 pub struct Digest(u128);
 
 impl Digest {
-    /// Adds one event. The address is (partition, position) without the incarnation, which no event stores.
+    /// Adds one event. The address is (partition, position) without the incarnation, which no event
+    /// stores.
     pub fn add(
         &mut self,
         address: Address,

@@ -1,13 +1,15 @@
 //! Which history of the store a server holds.
 //!
-//! After the failover to an asynchronous replica, or a restore, the store gives addresses out a second time. Whoever
-//! connects compares the server's system identifier and WAL timeline with the newest row of `event_store.incarnation`; when
-//! they differ, a lane begins another incarnation with the heads as they are, and everybody else waits for that row.
+//! After the failover to an asynchronous replica, or a restore, the store gives addresses out a
+//! second time. Whoever connects compares the server's system identifier and WAL timeline with the
+//! newest row of `event_store.incarnation`; when they differ, a lane begins another incarnation
+//! with the heads as they are, and everybody else waits for that row.
 
 use events::{Incarnation, IncarnationLog};
 use sqlx::{Connection, PgConnection, PgExecutor, PgPool, Row};
 
-/// The timeline is taken from the current WAL file's name, not from `pg_control_checkpoint()`, which lags behind a promotion.
+/// The timeline is taken from the current WAL file's name, not from `pg_control_checkpoint()`,
+/// which lags behind a promotion.
 const READ_SERVER: &str = "
 select
     pg_is_in_recovery(),
@@ -48,7 +50,8 @@ pub enum IncarnationError {
     /// A standby: it may be behind, and it cannot be written.
     #[error("the server is in recovery")]
     InRecovery,
-    /// The store moved to another server or history, and no appender has begun the next incarnation yet.
+    /// The store moved to another server or history, and no appender has begun the next incarnation
+    /// yet.
     #[error("the server holds another history than the store's newest incarnation")]
     OtherHistory,
     /// The database failed.
@@ -56,7 +59,8 @@ pub enum IncarnationError {
     Database(#[from] sqlx::Error),
 }
 
-/// Checks a fresh connection and returns the number of the incarnation; for `after_connect` of every pool that loads state.
+/// Checks a fresh connection and returns the number of the incarnation; for `after_connect` of
+/// every pool that loads state.
 ///
 /// # Errors
 /// [`IncarnationError`]: do not use the connection.
@@ -70,7 +74,8 @@ pub async fn check_connection(connection: &mut PgConnection) -> Result<i32, Inca
     }
 }
 
-/// Checks a lane's fresh connection and begins the next incarnation when the history is another one.
+/// Checks a lane's fresh connection and begins the next incarnation when the history is another
+/// one.
 pub(crate) async fn enter(connection: &mut PgConnection) -> Result<i32, IncarnationError> {
     match check_connection(connection).await {
         Err(IncarnationError::OtherHistory) => begin_next(connection, false, 0).await,
@@ -78,9 +83,9 @@ pub(crate) async fn enter(connection: &mut PgConnection) -> Result<i32, Incarnat
     }
 }
 
-/// Begins the next incarnation by hand, whatever the server says: after a disk snapshot was put back or the schema was
-/// restored from a dump. `above` is the greatest number known to have been handed out (0 when nothing is known): a restored
-/// store cannot know of incarnations that it lost.
+/// Begins the next incarnation by hand, whatever the server says: after a disk snapshot was put
+/// back or the schema was restored from a dump. `above` is the greatest number known to have been
+/// handed out (0 when nothing is known): a restored store cannot know of incarnations that it lost.
 ///
 /// # Errors
 /// [`IncarnationError::InRecovery`], [`IncarnationError::Database`].
@@ -107,7 +112,8 @@ pub async fn load_log(executor: impl PgExecutor<'_>) -> Result<IncarnationLog, s
     IncarnationLog::new(rows).ok_or(sqlx::Error::RowNotFound)
 }
 
-/// Under the locks of all heads nobody appends, so the heads are what the next incarnation begins with.
+/// Under the locks of all heads nobody appends, so the heads are what the next incarnation begins
+/// with.
 async fn begin_next(
     connection: &mut PgConnection,
     by_hand: bool,

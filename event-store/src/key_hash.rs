@@ -1,10 +1,12 @@
-//! Hashes of keys: which stream a name means in memory, and which partition a row is homed in that no stream homes.
+//! Hashes of keys: which stream a name means in memory, and which partition a row is homed in that
+//! no stream homes.
 
 use events::{Partition, PartitionCount, StreamId};
 
 use crate::entry::{Claim, OutcomeKey};
 
-/// A stream's partition, type and name as 128 bits of blake3: no allocation, and nobody can make two names meet.
+/// A stream's partition, type and name as 128 bits of blake3: no allocation, and nobody can make
+/// two names meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct StreamKey(u128);
 
@@ -23,7 +25,12 @@ impl StreamKey {
     /// From the columns of `event_store.stream`; the name is `tenant/id` already.
     pub(crate) fn of_row(partition: Partition, aggregate_type: &str, name: &str) -> Self {
         let partition = partition.0.to_le_bytes();
-        Self::from_parts(&[&partition, aggregate_type.as_bytes(), b"\0", name.as_bytes()])
+        Self::from_parts(&[
+            &partition,
+            aggregate_type.as_bytes(),
+            b"\0",
+            name.as_bytes(),
+        ])
     }
 
     fn from_parts(parts: &[&[u8]]) -> Self {
@@ -45,8 +52,17 @@ impl LockKey {
     }
 
     pub(crate) fn of_outcome(tenant: &str, key: &OutcomeKey) -> Self {
-        let OutcomeKey { principal, route, key } = key;
-        Self::from_parts(&[tenant.as_bytes(), principal.as_bytes(), route.as_bytes(), key.as_bytes()])
+        let OutcomeKey {
+            principal,
+            route,
+            key,
+        } = key;
+        Self::from_parts(&[
+            tenant.as_bytes(),
+            principal.as_bytes(),
+            route.as_bytes(),
+            key.as_bytes(),
+        ])
     }
 
     pub(crate) fn of_home(aggregate_type: &str, name: &str) -> Self {

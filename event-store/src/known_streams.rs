@@ -1,5 +1,5 @@
-//! Streams whose number was read from a row: a number never changes within an incarnation, so appending to a known stream
-//! needs no look-up. Nothing enters here but what a committed row said.
+//! Streams whose number was read from a row: a number never changes within an incarnation, so
+//! appending to a known stream needs no look-up. Nothing enters here but what a committed row said.
 
 use moka::sync::Cache;
 

@@ -1,4 +1,5 @@
-//! The event store: append with gapless positions, reading by stream and by cursor, claims, command outcomes, incarnations.
+//! The event store: append with gapless positions, reading by stream and by cursor, claims, command
+//! outcomes, incarnations.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -27,7 +28,7 @@ pub mod store_info;
 
 pub use append::{AppendSettings, Appender, Heads, StartError};
 pub use create::CreateError;
-pub use events::PartitionCount;
 pub use entry::{AppendError, Entry, Verdict};
+pub use events::PartitionCount;
 pub use partition_reader::{PartitionReader, ReadBatch};
 pub use store::{EventStore, Loaded, OpenError, ReadError};

@@ -1,5 +1,5 @@
-//! What the store tells about itself; counters exist from 0. The depth of the lanes' queues is told by whoever shows all
-//! queues of its process: [`crate::Appender::queue_depths`].
+//! What the store tells about itself; counters exist from 0. The depth of the lanes' queues is told
+//! by whoever shows all queues of its process: [`crate::Appender::queue_depths`].
 
 use std::sync::LazyLock;
 

@@ -66,7 +66,8 @@ pub(crate) async fn find(
     .transpose()
 }
 
-/// Deletes one small batch of expired answers; fewer than [`SWEEP_ROWS_MAX`] means that none are left.
+/// Deletes one small batch of expired answers; fewer than [`SWEEP_ROWS_MAX`] means that none are
+/// left.
 pub(crate) async fn sweep(pool: &PgPool) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(SWEEP_OUTCOMES)
         .bind(SWEEP_ROWS_MAX)

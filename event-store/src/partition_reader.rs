@@ -1,5 +1,6 @@
-//! Reading a partition in order, by closed ranges of positions. Positions are dense, so a range is complete or it is an
-//! error: a reader never skips, and never sees a later event at or below a mark that it passed.
+//! Reading a partition in order, by closed ranges of positions. Positions are dense, so a range is
+//! complete or it is an error: a reader never skips, and never sees a later event at or below a
+//! mark that it passed.
 
 use events::{Partition, RecordedEvent};
 use futures_util::TryStreamExt;
@@ -43,7 +44,8 @@ pub struct ReadBatch {
     pub head: Head,
 }
 
-/// Reads partitions for the relay, the projection engine and rebuilds. It takes no [`events::Scope`]: it serves no tenant.
+/// Reads partitions for the relay, the projection engine and rebuilds. It takes no
+/// [`events::Scope`]: it serves no tenant.
 #[derive(Clone, Debug)]
 pub struct PartitionReader {
     pool: PgPool,
@@ -100,12 +102,12 @@ impl PartitionReader {
         Ok(ReadBatch { events, head })
     }
 
-    /// Exactly the events at `after + 1 ..= upto`, all of which must be committed: `upto` is at most a head that was read
-    /// before.
+    /// Exactly the events at `after + 1 ..= upto`, all of which must be committed: `upto` is at
+    /// most a head that was read before.
     ///
     /// # Errors
-    /// [`ReadError::Archived`] when the range begins below the floor, [`ReadError::Hole`] when an event is missing,
-    /// [`ReadError::Database`].
+    /// [`ReadError::Archived`] when the range begins below the floor, [`ReadError::Hole`] when an
+    /// event is missing, [`ReadError::Database`].
     pub async fn read_range(
         &self,
         partition: Partition,

@@ -1,5 +1,5 @@
-//! How a row of `event_store.event` becomes a [`RecordedEvent`]. Every statement that reads events names the same columns
-//! in the same order.
+//! How a row of `event_store.event` becomes a [`RecordedEvent`]. Every statement that reads events
+//! names the same columns in the same order.
 
 use events::{Address, Partition, RecordedEvent, TenantId};
 use serde_json::value::RawValue;

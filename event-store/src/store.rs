@@ -1,4 +1,5 @@
-//! An opened store: what it is made of, loading one stream, finding a stored answer. Appending is [`crate::append`].
+//! An opened store: what it is made of, loading one stream, finding a stored answer. Appending is
+//! [`crate::append`].
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ const CQRS_EVENT: &str = "event_store.cqrs_event";
 const READ_SETTINGS: &str =
     "select store_id, partitions, format, secret_fingerprint from event_store.settings";
 
-/// Head and events come from one statement, so from one snapshot: what was read is exactly what stands up to the head.
+/// Head and events come from one statement, so from one snapshot: what was read is exactly what
+/// stands up to the head.
 const LOAD_STREAM: &str = concat!(
     "select ",
     event_columns!(),
@@ -194,7 +196,8 @@ impl EventStore {
         PartitionReader::new(self.pool.clone())
     }
 
-    /// The events of a stream after the sequence `after`, with the mark that a decision on them must carry.
+    /// The events of a stream after the sequence `after`, with the mark that a decision on them
+    /// must carry.
     ///
     /// # Errors
     /// [`ReadError::ForeignTenant`], [`ReadError::Database`].
@@ -232,7 +235,8 @@ impl EventStore {
         Ok(Loaded { mark, events })
     }
 
-    /// The answer that an idempotency key got before, with the fingerprint of the request that got it.
+    /// The answer that an idempotency key got before, with the fingerprint of the request that got
+    /// it.
     ///
     /// # Errors
     /// [`ReadError::Database`].
@@ -244,7 +248,8 @@ impl EventStore {
         Ok(outcome::find(&self.pool, self.partitions(), scope, key).await?)
     }
 
-    /// Where the stream of an aggregate lives whose id does not contain its routing key: partition and routing key.
+    /// Where the stream of an aggregate lives whose id does not contain its routing key: partition
+    /// and routing key.
     ///
     /// # Errors
     /// [`ReadError::Database`].
@@ -283,8 +288,9 @@ impl EventStore {
         }
     }
 
-    /// The store as postgres-es sees it: it loads a stream through a view, by the stream's name as aggregate id. It knows no
-    /// tenant, but the name has it inside. It neither appends nor replays here.
+    /// The store as postgres-es sees it: it loads a stream through a view, by the stream's name as
+    /// aggregate id. It knows no tenant, but the name has it inside. It neither appends nor replays
+    /// here.
     #[must_use]
     pub fn cqrs_events(&self) -> PostgresEventRepository {
         let snapshots = "event_store.no_snapshots";

@@ -1,4 +1,5 @@
-//! What a store is, and whether its log is what the append wrote: `projector store info`, with `--check`.
+//! What a store is, and whether its log is what the append wrote: `projector store info`, with
+//! `--check`.
 
 use chrono::{DateTime, Utc};
 use events::Partition;
@@ -26,7 +27,8 @@ select partition, incarnation, position, recorded_at, digest, floor, floor_diges
 from event_store.partition_head
 order by partition";
 
-/// Streams above the floor whose sequences are not 1, 2, 3 …, whose number is not their first position, or that have no row.
+/// Streams above the floor whose sequences are not 1, 2, 3 …, whose number is not their first
+/// position, or that have no row.
 const COUNT_BROKEN_STREAMS: &str = "
 select count(*)
 from (
@@ -125,13 +127,16 @@ pub async fn info(pool: &PgPool) -> Result<StoreInfo, ReadError> {
         partitions: settings.try_get(1)?,
         format: settings.try_get(2)?,
         created_at: settings.try_get(3)?,
-        incarnations: incarnations.iter().map(incarnation).collect::<Result<_, _>>()?,
+        incarnations: incarnations
+            .iter()
+            .map(incarnation)
+            .collect::<Result<_, _>>()?,
         heads: heads(pool).await?,
     })
 }
 
-/// Reads every event of every partition up to its head, computes the digests anew and looks for holes. It may run beside
-/// appends: a head and its digest come from one row.
+/// Reads every event of every partition up to its head, computes the digests anew and looks for
+/// holes. It may run beside appends: a head and its digest come from one row.
 ///
 /// # Errors
 /// [`ReadError::Database`]; what is wrong with the log is in the result.
@@ -166,7 +171,12 @@ async fn check_partition(pool: &PgPool, head: HeadInfo) -> Result<PartitionCheck
         .bind(head.floor)
         .fetch_one(pool)
         .await?;
-    Ok(PartitionCheck { head, computed, hole, broken_streams })
+    Ok(PartitionCheck {
+        head,
+        computed,
+        hole,
+        broken_streams,
+    })
 }
 
 async fn heads(pool: &PgPool) -> Result<Vec<HeadInfo>, ReadError> {

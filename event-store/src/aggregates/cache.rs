@@ -7,7 +7,8 @@ use events::StreamId;
 
 use crate::entry::ReadMark;
 
-/// What an entry of the cache costs beside the aggregate itself: moka's node, its two queues, and the `Arc`.
+/// What an entry of the cache costs beside the aggregate itself: moka's node, its two queues, and
+/// the `Arc`.
 const ENTRY_OVERHEAD_BYTES: usize = 256;
 
 /// A state, the version that it stands at, and when that was true.
@@ -20,7 +21,8 @@ pub(super) struct Cached<A> {
 
 pub(super) struct Cache<A> {
     states: moka::sync::Cache<StreamId, Arc<Cached<A>>>,
-    /// The newest incarnation that any state was true in; an older state may stand on events that were lost.
+    /// The newest incarnation that any state was true in; an older state may stand on events that
+    /// were lost.
     incarnation: AtomicI32,
 }
 
@@ -64,7 +66,8 @@ impl<A: Clone + Send + Sync + 'static> Cache<A> {
     }
 }
 
-/// Bytes of one entry. Aggregates hold no texts of their users, so their size on the stack is close to the whole.
+/// Bytes of one entry. Aggregates hold no texts of their users, so their size on the stack is close
+/// to the whole.
 fn weight<A>(stream: &StreamId) -> u32 {
     let texts = stream.id.len() + stream.routing_key.len() + stream.tenant.as_str().len();
     let bytes = ENTRY_OVERHEAD_BYTES + size_of::<StreamId>() + size_of::<Cached<A>>() + texts;

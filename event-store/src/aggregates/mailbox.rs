@@ -1,4 +1,5 @@
-//! Commands on one stream wait for their turn before they decide: two of one process never spoil each other's decision.
+//! Commands on one stream wait for their turn before they decide: two of one process never spoil
+//! each other's decision.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,7 +49,8 @@ impl Mailboxes {
         })
     }
 
-    /// Takes a place, if there is one. The place is given back even when the wait for the turn is cancelled.
+    /// Takes a place, if there is one. The place is given back even when the wait for the turn is
+    /// cancelled.
     fn join(&self, stream: &StreamId) -> Result<(Place, Arc<tokio::sync::Mutex<()>>), MailboxFull> {
         let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
         let mailbox = busy.entry(stream.clone()).or_default();

@@ -1,9 +1,11 @@
-//! The decide loop: load an aggregate, let a pure closure decide, append, and decide again when another process was faster.
+//! The decide loop: load an aggregate, let a pure closure decide, append, and decide again when
+//! another process was faster.
 //!
-//! Commands on one stream of this process queue behind each other **before** deciding, so a conflict always means another
-//! process. Recently used aggregates stay in memory, bounded by weight; they are only ever brought forward by events that
-//! were read or whose commit is known. What is cached may be stale: nothing here relies on it, because every entry carries
-//! the version that its decider saw, refusals and no-ops too.
+//! Commands on one stream of this process queue behind each other **before** deciding, so a
+//! conflict always means another process. Recently used aggregates stay in memory, bounded by
+//! weight; they are only ever brought forward by events that were read or whose commit is known.
+//! What is cached may be stale: nothing here relies on it, because every entry carries the version
+//! that its decider saw, refusals and no-ops too.
 
 mod cache;
 mod mailbox;
@@ -28,7 +30,8 @@ use crate::entry::{
 };
 use crate::store::{EventStore, ReadError};
 
-/// How often a command is decided anew, after the first time, when its stream has moved or the store has forked.
+/// How often a command is decided anew, after the first time, when its stream has moved or the
+/// store has forked.
 pub const DECIDE_AGAIN_MAX: u32 = 5;
 
 /// How the events of an aggregate are written and read.
@@ -65,11 +68,13 @@ pub struct Target<'a> {
     pub scope: &'a Scope,
     /// The stream.
     pub stream: &'a StreamId,
-    /// The caller has just made the stream's id at random: nothing can have it, so nothing is loaded.
+    /// The caller has just made the stream's id at random: nothing can have it, so nothing is
+    /// loaded.
     pub fresh: bool,
 }
 
-/// What the decider sees: a state, and the version that it stands at; 0 is "there is no such stream".
+/// What the decider sees: a state, and the version that it stands at; 0 is "there is no such
+/// stream".
 pub struct Seen<'a, A> {
     /// The aggregate.
     pub state: &'a A,
@@ -77,8 +82,8 @@ pub struct Seen<'a, A> {
     pub version: i64,
 }
 
-/// What the closure made of a command. Without events it is a no-op or a refusal; it stands only when the version that
-/// was seen still holds under the partition's lock.
+/// What the closure made of a command. Without events it is a no-op or a refusal; it stands only
+/// when the version that was seen still holds under the partition's lock.
 pub struct Ruling<E, R> {
     /// The events, if any.
     pub events: Vec<E>,
@@ -140,7 +145,8 @@ pub enum ExecuteError {
     Append(#[source] AppendError),
 }
 
-/// The aggregates of one type: deciding, with their cache and their mailboxes. A clone is cheap and shares both.
+/// The aggregates of one type: deciding, with their cache and their mailboxes. A clone is cheap and
+/// shares both.
 pub struct Aggregates<A: Aggregate> {
     inner: Arc<Inner<A>>,
 }
@@ -184,9 +190,10 @@ impl<A: Aggregate + Clone + 'static> Aggregates<A> {
         }
     }
 
-    /// Runs a command on one stream to its end. `decide` is called again, with a newer state and clock, as often as the
-    /// stream turns out to have moved. Dropping the future while it runs may leave the command undone or done; whoever
-    /// needs the end runs it in a task that nothing cancels.
+    /// Runs a command on one stream to its end. `decide` is called again, with a newer state and
+    /// clock, as often as the stream turns out to have moved. Dropping the future while it runs may
+    /// leave the command undone or done; whoever needs the end runs it in a task that nothing
+    /// cancels.
     ///
     /// # Errors
     /// [`ExecuteError`]; nothing was done unless it says [`AppendError::OutcomeUnknown`].
@@ -377,8 +384,8 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
         stream.partition(self.store.partitions())
     }
 
-    /// The end of a command: the cache takes its events over, now that their commit is known. None when the stream has
-    /// moved and the command must be decided again.
+    /// The end of a command: the cache takes its events over, now that their commit is known. None
+    /// when the stream has moved and the command must be decided again.
     fn settle<R>(
         &self,
         stream: &StreamId,

@@ -78,7 +78,9 @@ pub(super) struct Tails {
 impl Tails {
     pub(super) fn new(lane: &LaneSettings) -> Self {
         let count = usize::from(lane.store.partitions().get());
-        Self { windows: (0..count).map(|_| None).collect() }
+        Self {
+            windows: (0..count).map(|_| None).collect(),
+        }
     }
 
     /// Runs one batch and answers it.
@@ -97,9 +99,15 @@ impl Tails {
             .collect();
         let mut overlay = self.overlay(lane, connection, &locked, &live).await?;
         let mut held = Held::of(&live);
-        let now = locked.heads.iter().map(|head| head.recorded_at).max().unwrap_or_default();
+        let now = locked
+            .heads
+            .iter()
+            .map(|head| head.recorded_at)
+            .max()
+            .unwrap_or_default();
         let retention: Duration = lane.append.outcome_retention;
-        held.acquire(connection, &mut overlay, now, retention).await?;
+        held.acquire(connection, &mut overlay, now, retention)
+            .await?;
         let judged = judge(candidates, &live, &mut overlay);
         if judged.placed.is_empty() && !held.is_changed(&overlay) {
             connection.rollback().await?;
@@ -128,25 +136,30 @@ impl Tails {
         candidates: &[&Candidate],
         judged: Judged,
     ) -> Vec<Answer> {
-        let in_incarnation = |candidate: &&&Candidate| {
-            candidate.entry.mark.incarnation == judged.incarnation
-        };
+        let in_incarnation =
+            |candidate: &&&Candidate| candidate.entry.mark.incarnation == judged.incarnation;
         let live: Vec<_> = candidates.iter().filter(in_incarnation).collect();
         for placed in &judged.placed {
             let key = live[placed.candidate].write_keys()[placed.write];
-            let change = Change { version: placed.sequence, position: placed.position };
+            let change = Change {
+                version: placed.sequence,
+                position: placed.position,
+            };
             if let Some(window) = &mut self.windows[placed.partition.index()] {
                 window.record(placed.number, change, Some(key));
             }
         }
-        #[expect(clippy::cast_precision_loss, reason = "a batch has far less than 2^52 events")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a batch has far less than 2^52 events"
+        )]
         metrics::APPEND_BATCH_EVENTS.observe(judged.placed.len() as f64);
         self.tell(lane, &judged);
         judged.answers
     }
 
-    /// Outside the lock: brings the windows to the heads, so that the next batch finds a short tail, and wakes who waits
-    /// for what other nodes append.
+    /// Outside the lock: brings the windows to the heads, so that the next batch finds a short
+    /// tail, and wakes who waits for what other nodes append.
     pub(super) async fn follow_idle(
         &mut self,
         lane: &LaneSettings,
@@ -207,7 +220,11 @@ impl Tails {
         let window = self.windows[partition.index()].get_or_insert_with(fresh);
         match window.follow(incarnation, head, lane.append.tail_max) {
             Follow::Current => Ok(None),
-            Follow::Read { after, upto } => Ok(Some(Tail { partition, after, upto })),
+            Follow::Read { after, upto } => Ok(Some(Tail {
+                partition,
+                after,
+                upto,
+            })),
             Follow::Lost => Err(Failure::TailLost),
         }
     }
@@ -235,7 +252,10 @@ impl Tails {
     fn tell(&self, lane: &LaneSettings, judged: &Judged) {
         metrics::INCARNATION.set(judged.incarnation.into());
         let seen = judged.heads.iter();
-        see(lane, seen.map(|head| (head.partition, judged.incarnation, head.position)));
+        see(
+            lane,
+            seen.map(|head| (head.partition, judged.incarnation, head.position)),
+        );
     }
 }
 
@@ -273,7 +293,10 @@ fn judge(candidates: &[&Candidate], live: &[&Candidate], overlay: &mut Overlay) 
 
 fn first_event(live: &[&Candidate], first: &Placed) -> (Address, Uuid) {
     let event = &live[first.candidate].entry.writes[first.write].events[first.event];
-    let address = Address { partition: first.partition, position: first.position };
+    let address = Address {
+        partition: first.partition,
+        position: first.position,
+    };
     (address, event.event_id)
 }
 
@@ -285,7 +308,10 @@ fn moved(locked: &Locked, judged: &Judged) -> Vec<HeadState> {
 }
 
 fn partitions_of(candidates: &[&Candidate]) -> Vec<Partition> {
-    let mut partitions: Vec<_> = candidates.iter().map(|candidate| candidate.entry.partition).collect();
+    let mut partitions: Vec<_> = candidates
+        .iter()
+        .map(|candidate| candidate.entry.partition)
+        .collect();
     partitions.sort_unstable();
     partitions.dedup();
     partitions

@@ -1,4 +1,5 @@
-//! An entry on its way, with the hashes of its keys: they are made in the caller's task and not on the lane's thread.
+//! An entry on its way, with the hashes of its keys: they are made in the caller's task and not on
+//! the lane's thread.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -99,7 +100,9 @@ impl Candidate {
     /// How much it adds to the statement that writes it.
     pub(super) fn bytes(&self) -> usize {
         let events = self.entry.writes.iter().flat_map(|write| &write.events);
-        events.map(|event| event.payload.get().len() + event.metadata.get().len()).sum()
+        events
+            .map(|event| event.payload.get().len() + event.metadata.get().len())
+            .sum()
     }
 }
 

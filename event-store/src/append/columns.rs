@@ -1,4 +1,5 @@
-//! Arrays for `unnest`, written from the rows of a batch straight into the message: no vector a column, and payloads as
+//! Arrays for `unnest`, written from the rows of a batch straight into the message: no vector a
+//! column, and payloads as
 //! `json[]`, which sqlx would bind as `jsonb[]`.
 
 use events::StreamId;
@@ -8,21 +9,46 @@ use sqlx::postgres::types::Oid;
 use sqlx::postgres::{PgArgumentBuffer, PgArguments, PgTypeInfo};
 use sqlx::{Arguments, Postgres, Type};
 
-/// An element type of Postgres: the ids of its array and of itself, as `pg_type.dat` gives them for ever.
+/// An element type of Postgres: the ids of its array and of itself, as `pg_type.dat` gives them for
+/// ever.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Element {
     array: u32,
     element: u32,
 }
 
-pub(super) const BYTEA: Element = Element { array: 1001, element: 17 };
-pub(super) const SMALLINT: Element = Element { array: 1005, element: 21 };
-pub(super) const INTEGER: Element = Element { array: 1007, element: 23 };
-pub(super) const TEXT: Element = Element { array: 1009, element: 25 };
-pub(super) const BIGINT: Element = Element { array: 1016, element: 20 };
-pub(super) const TIMESTAMPTZ: Element = Element { array: 1185, element: 1184 };
-pub(super) const JSON: Element = Element { array: 199, element: 114 };
-pub(super) const UUID: Element = Element { array: 2951, element: 2950 };
+pub(super) const BYTEA: Element = Element {
+    array: 1001,
+    element: 17,
+};
+pub(super) const SMALLINT: Element = Element {
+    array: 1005,
+    element: 21,
+};
+pub(super) const INTEGER: Element = Element {
+    array: 1007,
+    element: 23,
+};
+pub(super) const TEXT: Element = Element {
+    array: 1009,
+    element: 25,
+};
+pub(super) const BIGINT: Element = Element {
+    array: 1016,
+    element: 20,
+};
+pub(super) const TIMESTAMPTZ: Element = Element {
+    array: 1185,
+    element: 1184,
+};
+pub(super) const JSON: Element = Element {
+    array: 199,
+    element: 114,
+};
+pub(super) const UUID: Element = Element {
+    array: 2951,
+    element: 2950,
+};
 
 /// One column of `rows`: `put` writes a row's element in the binary form of its type.
 struct Column<'a, R, F> {
@@ -83,17 +109,25 @@ impl<'a, R> Columns<'a, R> {
         element: Element,
         put: impl Fn(&R, &mut Vec<u8>),
     ) -> Result<Self, sqlx::Error> {
-        let column = Column { element, rows: self.rows, put };
+        let column = Column {
+            element,
+            rows: self.rows,
+            put,
+        };
         self.arguments.add(column).map_err(sqlx::Error::Encode)?;
         Ok(self)
     }
 
     pub(super) fn int8(self, of: impl Fn(&R) -> i64) -> Result<Self, sqlx::Error> {
-        self.column(BIGINT, |row, bytes| bytes.extend_from_slice(&of(row).to_be_bytes()))
+        self.column(BIGINT, |row, bytes| {
+            bytes.extend_from_slice(&of(row).to_be_bytes())
+        })
     }
 
     pub(super) fn int4(self, of: impl Fn(&R) -> i32) -> Result<Self, sqlx::Error> {
-        self.column(INTEGER, |row, bytes| bytes.extend_from_slice(&of(row).to_be_bytes()))
+        self.column(INTEGER, |row, bytes| {
+            bytes.extend_from_slice(&of(row).to_be_bytes())
+        })
     }
 
     pub(super) fn bytes(
@@ -105,7 +139,9 @@ impl<'a, R> Columns<'a, R> {
     }
 
     pub(super) fn text(self, of: impl Fn(&R) -> &str) -> Result<Self, sqlx::Error> {
-        self.column(TEXT, |row, bytes| bytes.extend_from_slice(of(row).as_bytes()))
+        self.column(TEXT, |row, bytes| {
+            bytes.extend_from_slice(of(row).as_bytes())
+        })
     }
 
     /// The stream's name, `tenant/id`, without making the text first.

@@ -1,4 +1,5 @@
-//! A lane's connection: outside every pool, guarded against plans made on empty tables and against a server that hangs.
+//! A lane's connection: outside every pool, guarded against plans made on empty tables and against
+//! a server that hangs.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,9 +20,10 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// Longer than every time-out of the server: past it the server or the way to it is gone.
 const ROUND_TRIP_MAX: Duration = Duration::from_secs(6);
 
-/// Plans are generic and use indexes whatever the statistics say: prepared on empty tables they would stay bad. A session
-/// that hangs in a transaction ends after 1 s and frees its locks; a waiter outlives it, with its 3 s. The server notices
-/// a client that is gone within 5 s. The clock is read after the lock, hence the materialised part of `lock_heads`.
+/// Plans are generic and use indexes whatever the statistics say: prepared on empty tables they
+/// would stay bad. A session that hangs in a transaction ends after 1 s and frees its locks; a
+/// waiter outlives it, with its 3 s. The server notices a client that is gone within 5 s. The clock
+/// is read after the lock, hence the materialised part of `lock_heads`.
 const SETUP: &str = "
 set plan_cache_mode = force_generic_plan;
 set enable_seqscan = off;
@@ -66,12 +68,22 @@ pub(super) struct Locked {
 pub(super) struct LaneConnection(PgConnection);
 
 impl LaneConnection {
-    /// Connects, checks which history the server holds, and begins the next incarnation when it is another one.
+    /// Connects, checks which history the server holds, and begins the next incarnation when it is
+    /// another one.
     pub(super) async fn open(options: &PgConnectOptions) -> Result<Self, Failure> {
-        let options = options.clone().application_name("runnel-append").disable_statement_logging();
+        let options = options
+            .clone()
+            .application_name("runnel-append")
+            .disable_statement_logging();
         let mut connection = bounded(CONNECT_MAX, async { Ok(options.connect().await?) }).await?;
-        bounded(ROUND_TRIP_MAX, async { Ok(connection.execute(SETUP).await?) }).await?;
-        bounded(ROUND_TRIP_MAX, async { Ok(incarnation::enter(&mut connection).await?) }).await?;
+        bounded(ROUND_TRIP_MAX, async {
+            Ok(connection.execute(SETUP).await?)
+        })
+        .await?;
+        bounded(ROUND_TRIP_MAX, async {
+            Ok(incarnation::enter(&mut connection).await?)
+        })
+        .await?;
         Ok(Self(connection))
     }
 
@@ -85,7 +97,11 @@ impl LaneConnection {
         if rows.len() != partitions.len() {
             return Err(Failure::Nonsense("a partition has no head"));
         }
-        let incarnation = rows.first().map(|row| row.try_get(1)).transpose()?.unwrap_or_default();
+        let incarnation = rows
+            .first()
+            .map(|row| row.try_get(1))
+            .transpose()?
+            .unwrap_or_default();
         let heads = rows.iter().map(head).collect::<Result<_, _>>()?;
         Ok(Locked { incarnation, heads })
     }
@@ -98,9 +114,15 @@ impl LaneConnection {
         sql.push_str("}', '{");
         push_list(&mut sql, heads.iter().map(|head| head.position));
         sql.push_str("}', '{");
-        push_list(&mut sql, heads.iter().map(|head| format!("\"\\\\x{}\"", head.digest)));
+        push_list(
+            &mut sql,
+            heads.iter().map(|head| format!("\"\\\\x{}\"", head.digest)),
+        );
         sql.push_str("}', '{");
-        push_list(&mut sql, heads.iter().map(|head| timestamp(head.recorded_at)));
+        push_list(
+            &mut sql,
+            heads.iter().map(|head| timestamp(head.recorded_at)),
+        );
         sql.push_str("}'); commit");
         self.simple(&sql).await.map(drop)
     }
@@ -140,20 +162,23 @@ impl LaneConnection {
     }
 }
 
-/// A round trip that takes too long ends with the connection: the future is dropped in the middle, so the caller must
-/// never use the connection again.
+/// A round trip that takes too long ends with the connection: the future is dropped in the middle,
+/// so the caller must never use the connection again.
 async fn bounded<T>(
     limit: Duration,
     round_trip: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    timeout(limit, round_trip).await.unwrap_or(Err(Failure::Silent(limit)))
+    timeout(limit, round_trip)
+        .await
+        .unwrap_or(Err(Failure::Silent(limit)))
 }
 
 fn head(row: &PgRow) -> Result<HeadState, Failure> {
     let partition: i32 = row.try_get(0)?;
     let digest: Vec<u8> = row.try_get(3)?;
     Ok(HeadState {
-        partition: Partition::try_from(partition).map_err(|_| Failure::Nonsense("a partition's number"))?,
+        partition: Partition::try_from(partition)
+            .map_err(|_| Failure::Nonsense("a partition's number"))?,
         position: row.try_get(2)?,
         digest: Digest::from_bytes(&digest).ok_or(Failure::Nonsense("a digest's length"))?,
         recorded_at: row.try_get(4)?,

@@ -55,9 +55,11 @@ impl Failure {
         self.sqlstate().is_some_and(|code| code == "23505")
     }
 
-    /// Whether the server answered, and not with a farewell: then the transaction was certainly not committed.
+    /// Whether the server answered, and not with a farewell: then the transaction was certainly not
+    /// committed.
     pub(super) fn is_answer(&self) -> bool {
-        self.sqlstate().is_some_and(|code| !code.starts_with("57") && !code.starts_with("08"))
+        self.sqlstate()
+            .is_some_and(|code| !code.starts_with("57") && !code.starts_with("08"))
     }
 
     fn sqlstate(&self) -> Option<String> {
@@ -68,14 +70,17 @@ impl Failure {
     }
 }
 
-/// 22 data exception, 23 integrity constraint, 54 program limit: an entry's. 40 transaction rollback, 53 insufficient
-/// resources, 55P03 lock not available, 57 operator intervention, 25P03 idle in transaction, 08 connection: the moment's.
+/// 22 data exception, 23 integrity constraint, 54 program limit: an entry's. 40 transaction
+/// rollback, 53 insufficient resources, 55P03 lock not available, 57 operator intervention, 25P03
+/// idle in transaction, 08 connection: the moment's.
 fn remedy_of(code: &str) -> Remedy {
     if code == "23505" {
         return Remedy::GiveUp;
     }
     match code.get(..2) {
-        Some("22" | "23" | "54") => Remedy::Halve { sqlstate: code.to_owned() },
+        Some("22" | "23" | "54") => Remedy::Halve {
+            sqlstate: code.to_owned(),
+        },
         Some("40" | "53" | "57" | "08") => Remedy::Again,
         _ if matches!(code, "55P03" | "25P03") => Remedy::Again,
         _ => Remedy::GiveUp,
@@ -89,9 +94,16 @@ mod tests {
     #[test]
     fn every_class_of_failure_has_its_remedy() {
         for code in ["22001", "23514", "54000"] {
-            assert_eq!(remedy_of(code), Remedy::Halve { sqlstate: code.to_owned() });
+            assert_eq!(
+                remedy_of(code),
+                Remedy::Halve {
+                    sqlstate: code.to_owned()
+                }
+            );
         }
-        for code in ["40P01", "40001", "53100", "55P03", "57014", "57P01", "25P03", "08006"] {
+        for code in [
+            "40P01", "40001", "53100", "55P03", "57014", "57P01", "25P03", "08006",
+        ] {
             assert_eq!(remedy_of(code), Remedy::Again, "{code}");
         }
         for code in ["23505", "42P01", "55000", ""] {

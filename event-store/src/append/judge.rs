@@ -1,7 +1,8 @@
-//! The judge: what becomes of each entry, in arrival order, over an overlay of what is true under the lock.
+//! The judge: what becomes of each entry, in arrival order, over an overlay of what is true under
+//! the lock.
 //!
-//! No I/O, no clock. Each entry is taken wholly or leaves the overlay as it was, and sees what earlier entries left; so a
-//! batch judged together means the same as its entries one by one.
+//! No I/O, no clock. Each entry is taken wholly or leaves the overlay as it was, and sees what
+//! earlier entries left; so a batch judged together means the same as its entries one by one.
 
 use events::{Address, Partition};
 
@@ -36,7 +37,8 @@ pub(super) struct Remembered {
     pub(super) outcome: StoredOutcome,
 }
 
-/// Everything that the batch's verdicts depend on; holds every stream, claim and key that its entries mention.
+/// Everything that the batch's verdicts depend on; holds every stream, claim and key that its
+/// entries mention.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Overlay {
     pub(super) incarnation: i32,
@@ -117,20 +119,26 @@ impl Overlay {
 
     /// A conflict goes before every refusal: a refusal is final, so its premises must hold.
     fn refusal(&self, candidate: &Candidate) -> Option<Verdict> {
-        self.conflict(candidate).or_else(|| self.id_taken(candidate)).or_else(|| self.claim_taken(candidate))
+        self.conflict(candidate)
+            .or_else(|| self.id_taken(candidate))
+            .or_else(|| self.claim_taken(candidate))
     }
 
     fn conflict(&self, candidate: &Candidate) -> Option<Verdict> {
         let entry = &candidate.entry;
         let conditions = entry.conditions.iter().zip(candidate.condition_keys());
-        let conditions = conditions.map(|(condition, key)| (&condition.stream, condition.version, key));
+        let conditions =
+            conditions.map(|(condition, key)| (&condition.stream, condition.version, key));
         let changed = entry.writes.iter().zip(candidate.write_keys());
         let changed = changed.map(|(write, key)| (&write.stream, write.expected, key));
         let changed = changed.filter(|(_, expected, _)| *expected > 0);
         for (stream, expected, key) in conditions.chain(changed) {
             let actual = self.stream(*key).version;
             if actual != expected {
-                return Some(Verdict::Conflict { stream: stream.clone(), actual });
+                return Some(Verdict::Conflict {
+                    stream: stream.clone(),
+                    actual,
+                });
             }
         }
         None
@@ -165,8 +173,15 @@ impl Overlay {
                 0 => self.heads[head].position,
                 _ => state.position,
             };
-            let address = Address { partition: entry.partition, position };
-            return Verdict::Unchanged { incarnation, address, version: state.version };
+            let address = Address {
+                partition: entry.partition,
+                position,
+            };
+            return Verdict::Unchanged {
+                incarnation,
+                address,
+                version: state.version,
+            };
         }
         for (write, key) in candidate.write_keys().iter().enumerate() {
             let first = Placed {
@@ -182,24 +197,59 @@ impl Overlay {
             self.place(first, *key, candidate, placed);
         }
         let version = self.stream(candidate.write_keys()[0]).version;
-        let address = Address { partition: entry.partition, position: self.heads[head].position };
-        Verdict::Appended { incarnation, address, version }
+        let address = Address {
+            partition: entry.partition,
+            position: self.heads[head].position,
+        };
+        Verdict::Appended {
+            incarnation,
+            address,
+            version,
+        }
     }
 
     /// Gives every event of one write its place; `first` says which write.
-    fn place(&mut self, first: Placed, key: StreamKey, candidate: &Candidate, placed: &mut Vec<Placed>) {
+    fn place(
+        &mut self,
+        first: Placed,
+        key: StreamKey,
+        candidate: &Candidate,
+        placed: &mut Vec<Placed>,
+    ) {
         let head = &mut self.heads[first.head];
-        let state = self.streams.get_mut(&key).expect("the overlay holds every stream of its batch");
-        for (event, new) in candidate.entry.writes[first.write].events.iter().enumerate() {
+        let state = self
+            .streams
+            .get_mut(&key)
+            .expect("the overlay holds every stream of its batch");
+        for (event, new) in candidate.entry.writes[first.write]
+            .events
+            .iter()
+            .enumerate()
+        {
             head.position += 1;
             if state.version == 0 {
                 state.number = head.position;
             }
             state.version += 1;
             state.position = head.position;
-            let address = Address { partition: head.partition, position: head.position };
-            head.digest.add(address, new.event_id, new.event_type, new.event_version, new.payload.get());
-            placed.push(Placed { event, position: head.position, number: state.number, sequence: state.version, ..first });
+            let address = Address {
+                partition: head.partition,
+                position: head.position,
+            };
+            head.digest.add(
+                address,
+                new.event_id,
+                new.event_type,
+                new.event_version,
+                new.payload.get(),
+            );
+            placed.push(Placed {
+                event,
+                position: head.position,
+                number: state.number,
+                sequence: state.version,
+                ..first
+            });
         }
     }
 
@@ -208,7 +258,13 @@ impl Overlay {
             if let Some(home) = home {
                 let partition = candidate.entry.partition;
                 let routing_key = write.stream.routing_key.clone();
-                self.homes.insert(home.key, Home::Made { partition, routing_key });
+                self.homes.insert(
+                    home.key,
+                    Home::Made {
+                        partition,
+                        routing_key,
+                    },
+                );
             }
         }
     }
@@ -225,34 +281,55 @@ impl Overlay {
         }
     }
 
-    /// Completes the answer that the entry's idempotency key will give again; a conflict is no answer.
+    /// Completes the answer that the entry's idempotency key will give again; a conflict is no
+    /// answer.
     fn remember(&mut self, candidate: &Candidate, verdict: &Verdict) {
         let Some((keyed, homed)) = candidate.entry.outcome.as_ref().zip(candidate.outcome) else {
             return;
         };
         let outcome = match verdict {
-            Verdict::Appended { incarnation, address, version }
-            | Verdict::Unchanged { incarnation, address, version } => {
-                StoredOutcome::of(&keyed.decided, Some((*incarnation, *address, *version)))
+            Verdict::Appended {
+                incarnation,
+                address,
+                version,
             }
+            | Verdict::Unchanged {
+                incarnation,
+                address,
+                version,
+            } => StoredOutcome::of(&keyed.decided, Some((*incarnation, *address, *version))),
             Verdict::ClaimTaken { .. } => StoredOutcome::of(&keyed.claim_taken, None),
             Verdict::IdTaken => StoredOutcome::of(&keyed.id_taken, None),
             Verdict::Conflict { .. } | Verdict::Duplicate(_) | Verdict::KeyReused => return,
         };
         let fingerprint = keyed.fingerprint;
-        self.outcomes.insert(homed.key, Some(Remembered { fingerprint, outcome }));
+        self.outcomes.insert(
+            homed.key,
+            Some(Remembered {
+                fingerprint,
+                outcome,
+            }),
+        );
     }
 
     fn stream(&self, key: StreamKey) -> StreamState {
-        *self.streams.get(&key).expect("the overlay holds every stream of its batch")
+        *self
+            .streams
+            .get(&key)
+            .expect("the overlay holds every stream of its batch")
     }
 
     fn owner(&self, key: LockKey) -> Option<&String> {
-        self.claims.get(&key).expect("the overlay holds every claim of its batch").as_ref()
+        self.claims
+            .get(&key)
+            .expect("the overlay holds every claim of its batch")
+            .as_ref()
     }
 
     fn head_of(&self, partition: Partition) -> usize {
-        let found = self.heads.binary_search_by_key(&partition, |head| head.partition);
+        let found = self
+            .heads
+            .binary_search_by_key(&partition, |head| head.partition);
         found.expect("the batch locked the heads of all its partitions")
     }
 }

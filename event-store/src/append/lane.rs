@@ -22,7 +22,8 @@ use crate::entry::AppendError;
 use crate::metrics;
 use crate::store::EventStore;
 
-/// How often a batch is tried: a failure of the moment gets one more chance, then its clients are told to come back.
+/// How often a batch is tried: a failure of the moment gets one more chance, then its clients are
+/// told to come back.
 const ATTEMPTS_MAX: u32 = 2;
 
 /// How often an idle lane looks at its partitions.
@@ -60,12 +61,15 @@ impl LaneSettings {
     }
 }
 
-/// Starts the lane's thread; it ends when `stop` is cancelled or the queue is closed, after the last answer.
+/// Starts the lane's thread; it ends when `stop` is cancelled or the queue is closed, after the
+/// last answer.
 pub(super) fn start(
     settings: LaneSettings,
     jobs: mpsc::Receiver<Job>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::Builder::new()
         .name(format!("append-{}", settings.number))
         .spawn(move || runtime.block_on(Lane::new(settings).serve(jobs)))
@@ -91,7 +95,12 @@ enum Unsettled {
 impl Lane {
     fn new(settings: LaneSettings) -> Self {
         let tails = Tails::new(&settings);
-        Self { settings, connection: None, tails, connect_after: Instant::now() }
+        Self {
+            settings,
+            connection: None,
+            tails,
+            connect_after: Instant::now(),
+        }
     }
 
     async fn serve(mut self, mut jobs: mpsc::Receiver<Job>) {
@@ -120,8 +129,15 @@ impl Lane {
 
     /// A panic is a bug; it costs its batch an unknown outcome, and not the lane.
     async fn run_guarded(&mut self, jobs: Vec<Job>) {
-        if AssertUnwindSafe(self.run(jobs)).catch_unwind().await.is_err() {
-            alert("lane_panic", "a lane panicked; the outcome of its batch is not known");
+        if AssertUnwindSafe(self.run(jobs))
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            alert(
+                "lane_panic",
+                "a lane panicked; the outcome of its batch is not known",
+            );
             self.connection = None;
             self.tails.forget();
         }
@@ -134,12 +150,15 @@ impl Lane {
             let candidates: Vec<_> = part.iter().map(|job| &job.candidate).collect();
             match self.settle(&candidates).await {
                 Ok(answers) => {
-                    part.into_iter().zip(answers).for_each(|(job, answer)| job.answer(answer));
+                    part.into_iter()
+                        .zip(answers)
+                        .for_each(|(job, answer)| job.answer(answer));
                 }
                 Err(Unsettled::Halve { sqlstate }) if part.len() == 1 => {
                     alert("rejected_entry", "the store refused an entry's data");
                     let rejected = AppendError::Rejected { sqlstate };
-                    part.into_iter().for_each(|job| job.answer(Err(rejected.clone())));
+                    part.into_iter()
+                        .for_each(|job| job.answer(Err(rejected.clone())));
                 }
                 Err(Unsettled::Halve { .. }) => {
                     let later = part.split_off(part.len() / 2);
@@ -147,10 +166,12 @@ impl Lane {
                     parts.push(part);
                 }
                 Err(Unsettled::Refused(error)) => {
-                    part.into_iter().for_each(|job| job.answer(Err(error.clone())));
+                    part.into_iter()
+                        .for_each(|job| job.answer(Err(error.clone())));
                 }
                 Err(Unsettled::Again) => {
-                    part.into_iter().for_each(|job| job.answer(Err(AppendError::Unavailable)));
+                    part.into_iter()
+                        .for_each(|job| job.answer(Err(AppendError::Unavailable)));
                 }
             }
         }
@@ -161,7 +182,10 @@ impl Lane {
             let Some(mut connection) = self.connect().await else {
                 return Err(Unsettled::Refused(AppendError::Unavailable));
             };
-            let attempt = self.tails.attempt(&self.settings, &mut connection, candidates).await;
+            let attempt = self
+                .tails
+                .attempt(&self.settings, &mut connection, candidates)
+                .await;
             let unsettled = match attempt {
                 Ok(answers) => {
                     self.connection = Some(connection);
@@ -183,7 +207,8 @@ impl Lane {
         Err(Unsettled::Again)
     }
 
-    /// Nothing was committed: what now? Only a connection whose transaction could be rolled back is kept.
+    /// Nothing was committed: what now? Only a connection whose transaction could be rolled back is
+    /// kept.
     async fn failed(&mut self, failure: &Failure, mut connection: LaneConnection) -> Unsettled {
         match failure.remedy() {
             Remedy::Halve { sqlstate } => {
@@ -227,7 +252,10 @@ impl Lane {
                 Err(Unsettled::Again)
             }
             Resolution::Unresolved => {
-                alert("outcome_unknown", "whether a batch was committed could not be learned");
+                alert(
+                    "outcome_unknown",
+                    "whether a batch was committed could not be learned",
+                );
                 Err(Unsettled::Refused(AppendError::OutcomeUnknown))
             }
         }
@@ -252,10 +280,17 @@ impl Lane {
         }
     }
 
-    /// Connects when it has no connection, so that after a failover the next incarnation begins without a write, too.
+    /// Connects when it has no connection, so that after a failover the next incarnation begins
+    /// without a write, too.
     async fn follow_idle(&mut self) {
-        let Some(mut connection) = self.connect().await else { return };
-        match self.tails.follow_idle(&self.settings, &mut connection).await {
+        let Some(mut connection) = self.connect().await else {
+            return;
+        };
+        match self
+            .tails
+            .follow_idle(&self.settings, &mut connection)
+            .await
+        {
             Ok(()) => self.connection = Some(connection),
             Err(failure) => {
                 tracing::warn!(error = %chain(&failure), "an idle lane could not follow its partitions");
@@ -294,8 +329,8 @@ fn alert(kind: &'static str, message: &'static str) {
     tracing::error!(kind, "{message}");
 }
 
-/// An error with its causes, for the one place where it is logged. A database's own text may quote a row, so of that only
-/// the SQLSTATE is shown.
+/// An error with its causes, for the one place where it is logged. A database's own text may quote
+/// a row, so of that only the SQLSTATE is shown.
 fn chain(failure: &Failure) -> String {
     match failure {
         Failure::Database(sqlx::Error::Database(error)) => {

@@ -1,9 +1,10 @@
 //! Group commit with gapless positions.
 //!
-//! A lane owns the partitions whose number is its own modulo the number of lanes. It has a connection outside every pool
-//! and a thread of its own; it takes whatever has arrived while its previous batch was committing, and never sleeps to fill
-//! a batch. One batch is one transaction, the common one three round trips: lock the heads, insert, move the heads and
-//! commit. Between lock and insert the judge says, in plain Rust, what becomes of each entry.
+//! A lane owns the partitions whose number is its own modulo the number of lanes. It has a
+//! connection outside every pool and a thread of its own; it takes whatever has arrived while its
+//! previous batch was committing, and never sleeps to fill a batch. One batch is one transaction,
+//! the common one three round trips: lock the heads, insert, move the heads and commit. Between
+//! lock and insert the judge says, in plain Rust, what becomes of each entry.
 //!
 //! | module | its part |
 //! |---|---|
@@ -61,11 +62,13 @@ pub struct AppendSettings {
     pub batch_max: usize,
     /// Streams that the window of one partition remembers.
     pub window_streams: usize,
-    /// The longest tail of another node's events that is read; behind a longer one the window begins anew.
+    /// The longest tail of another node's events that is read; behind a longer one the window
+    /// begins anew.
     pub tail_max: i64,
     /// How long an idempotency key is remembered.
     pub outcome_retention: Duration,
-    /// Types of aggregates whose id does not contain their routing key: creating one makes a `stream_home` row.
+    /// Types of aggregates whose id does not contain their routing key: creating one makes a
+    /// `stream_home` row.
     pub homed_types: &'static [&'static str],
 }
 
@@ -111,11 +114,13 @@ struct Shared {
 }
 
 impl Appender {
-    /// Starts the lanes. `options` leads to the primary, directly or through a pooler in session mode. Must be called in a
-    /// tokio runtime, which runs the notifier and the sweep of expired answers.
+    /// Starts the lanes. `options` leads to the primary, directly or through a pooler in session
+    /// mode. Must be called in a tokio runtime, which runs the notifier and the sweep of expired
+    /// answers.
     ///
     /// # Errors
-    /// [`StartError`]. A server that cannot be reached is no error: entries are refused until it is there.
+    /// [`StartError`]. A server that cannot be reached is no error: entries are refused until it is
+    /// there.
     pub fn start(
         store: EventStore,
         options: PgConnectOptions,
@@ -159,10 +164,12 @@ impl Appender {
         })
     }
 
-    /// Appends one entry and waits for its verdict. Dropping the future does not take the entry back.
+    /// Appends one entry and waits for its verdict. Dropping the future does not take the entry
+    /// back.
     ///
     /// # Errors
-    /// [`AppendError`]; only [`AppendError::OutcomeUnknown`] leaves open whether there was an effect.
+    /// [`AppendError`]; only [`AppendError::OutcomeUnknown`] leaves open whether there was an
+    /// effect.
     pub async fn append(&self, entry: Entry) -> Result<Verdict, AppendError> {
         self.check(&entry)?;
         let lane = entry.partition.index() % self.shared.queues.len();
@@ -182,7 +189,8 @@ impl Appender {
         verdict
     }
 
-    /// The heads as this process knows them; changes with every commit of its lanes and when a lane sees another's.
+    /// The heads as this process knows them; changes with every commit of its lanes and when a lane
+    /// sees another's.
     #[must_use]
     pub fn heads_changed(&self) -> watch::Receiver<Heads> {
         self.shared.heads.clone()
@@ -206,11 +214,16 @@ impl Appender {
     }
 
     fn take_threads(&self) -> Vec<JoinHandle<()>> {
-        let mut threads = self.shared.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self
+            .shared
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *threads)
     }
 
-    /// What the edge promised. An entry that breaks it is a bug of the caller and would spoil more than itself.
+    /// What the edge promised. An entry that breaks it is a bug of the caller and would spoil more
+    /// than itself.
     fn check(&self, entry: &Entry) -> Result<(), AppendError> {
         let count = self.shared.store.partitions();
         let home = |partition: Partition| partition == entry.partition;

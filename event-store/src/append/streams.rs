@@ -1,5 +1,6 @@
-//! The true versions of a batch's streams: from the window when it has them, else from what the decider saw, and only for
-//! an entry older than the window's beginning, or a stream whose number nobody here knows, by a read under the lock.
+//! The true versions of a batch's streams: from the window when it has them, else from what the
+//! decider saw, and only for an entry older than the window's beginning, or a stream whose number
+//! nobody here knows, by a read under the lock.
 
 use events::{Partition, StreamId};
 use sqlx::Row as _;
@@ -14,8 +15,9 @@ use super::window::{Change, Window};
 use crate::key_hash::StreamKey;
 use crate::known_streams::{KnownStream, KnownStreams};
 
-/// The tails that other nodes wrote: their events, and the names of the streams they created (a stream's number is the
-/// position of its first event, so a range of positions is also a range of its primary key).
+/// The tails that other nodes wrote: their events, and the names of the streams they created (a
+/// stream's number is the position of its first event, so a range of positions is also a range of
+/// its primary key).
 const READ_TAILS: &str = "
 select moved.partition, tail.position, tail.stream_no, tail.sequence, tail.aggregate_type, tail.name
 from unnest($1, $2, $3) as moved(partition, after, upto)
@@ -55,7 +57,8 @@ pub(super) struct Tail {
     pub(super) upto: i64,
 }
 
-/// Brings the windows to the heads: one round trip. The positions are committed, so it may run outside the lock, too.
+/// Brings the windows to the heads: one round trip. The positions are committed, so it may run
+/// outside the lock, too.
 pub(super) async fn read_tails(
     connection: &mut LaneConnection,
     windows: &mut [Option<Window>],
@@ -82,14 +85,22 @@ pub(super) async fn read_tails(
 /// A creation comes right after its stream's first event: same position, lower sequence.
 fn record(windows: &mut [Option<Window>], row: &PgRow) -> Result<(), Failure> {
     let partition: i32 = row.try_get(0)?;
-    let window = usize::try_from(partition).ok().and_then(|index| windows.get_mut(index)?.as_mut());
+    let window = usize::try_from(partition)
+        .ok()
+        .and_then(|index| windows.get_mut(index)?.as_mut());
     let window = window.ok_or(Failure::Nonsense("a tail of another partition"))?;
     let number = row.try_get(2)?;
     if let Some(aggregate_type) = row.try_get::<Option<&str>, _>(4)? {
         let home = Partition::try_from(partition).map_err(|_| Failure::Nonsense("a partition"))?;
-        window.name(number, StreamKey::of_row(home, aggregate_type, row.try_get(5)?));
+        window.name(
+            number,
+            StreamKey::of_row(home, aggregate_type, row.try_get(5)?),
+        );
     } else {
-        let change = Change { version: row.try_get(3)?, position: row.try_get(1)? };
+        let change = Change {
+            version: row.try_get(3)?,
+            position: row.try_get(1)?,
+        };
         if change.position != window.end() + 1 {
             return Err(Failure::Nonsense("a tail with a hole"));
         }
@@ -131,7 +142,8 @@ enum Truth {
     Ask,
 }
 
-/// The streams of a batch, resolved from memory; what only the store knows is asked in one round trip.
+/// The streams of a batch, resolved from memory; what only the store knows is asked in one round
+/// trip.
 pub(super) async fn resolve(
     connection: &mut LaneConnection,
     memory: &Memory<'_>,
@@ -164,8 +176,15 @@ fn mentions(candidate: &Candidate) -> impl Iterator<Item = Mention<'_>> {
     let entry = &candidate.entry;
     let conditions = entry.conditions.iter();
     let conditions = conditions.map(|condition| (&condition.stream, condition.version));
-    let writes = entry.writes.iter().map(|write| (&write.stream, write.expected));
-    let seen = candidate.streams.iter().zip(conditions.chain(writes)).enumerate();
+    let writes = entry
+        .writes
+        .iter()
+        .map(|write| (&write.stream, write.expected));
+    let seen = candidate
+        .streams
+        .iter()
+        .zip(conditions.chain(writes))
+        .enumerate();
     seen.map(move |(index, (&key, (stream, seen)))| Mention {
         partition: entry.partition,
         stream,
@@ -182,7 +201,11 @@ impl Truth {
         match (self, other) {
             (Self::Changed(state), _) | (_, Self::Changed(state)) => Self::Changed(state),
             (Self::Seen(one), Self::Seen(two)) if one.version == two.version => {
-                if one.position == 0 { Self::Seen(two) } else { Self::Seen(one) }
+                if one.position == 0 {
+                    Self::Seen(two)
+                } else {
+                    Self::Seen(one)
+                }
             }
             _ => Self::Ask,
         }
@@ -191,16 +214,28 @@ impl Truth {
 
 impl Memory<'_> {
     fn truth(&self, mention: &Mention) -> Truth {
-        let Some(window) = &self.windows[mention.partition.index()] else { return Truth::Ask };
+        let Some(window) = &self.windows[mention.partition.index()] else {
+            return Truth::Ask;
+        };
         let fresh = mention.head >= window.begin() && mention.head <= window.end();
         let known = self.known.get(self.incarnation, mention.key);
-        let number = window.number(mention.key).or(known.map(|known| known.number));
+        let number = window
+            .number(mention.key)
+            .or(known.map(|known| known.number));
         let Some(number) = number else {
             let absent = fresh && mention.seen == 0;
-            return if absent { Truth::Seen(StreamState::default()) } else { Truth::Ask };
+            return if absent {
+                Truth::Seen(StreamState::default())
+            } else {
+                Truth::Ask
+            };
         };
         if let Some(Change { version, position }) = window.change(number) {
-            return Truth::Changed(StreamState { number, version, position });
+            return Truth::Changed(StreamState {
+                number,
+                version,
+                position,
+            });
         }
         let version = mention.seen;
         let at_version = known.filter(|known| known.version == version);
@@ -208,11 +243,16 @@ impl Memory<'_> {
         if !fresh || version == 0 || (mention.answers && position == 0) {
             return Truth::Ask;
         }
-        Truth::Seen(StreamState { number, version, position })
+        Truth::Seen(StreamState {
+            number,
+            version,
+            position,
+        })
     }
 }
 
-/// Reads what memory does not know. Under the lock this is the truth, and it is remembered: rows do not lie.
+/// Reads what memory does not know. Under the lock this is the truth, and it is remembered: rows do
+/// not lie.
 async fn look_up(
     connection: &mut LaneConnection,
     memory: &Memory<'_>,
@@ -226,14 +266,35 @@ async fn look_up(
         .text(|(_, mention)| mention.stream.aggregate_type)?
         .name(|(_, mention)| mention.stream)?
         .arguments();
-    streams.extend(asked.iter().map(|mention| (mention.key, StreamState::default())));
+    streams.extend(
+        asked
+            .iter()
+            .map(|mention| (mention.key, StreamState::default())),
+    );
     for row in connection.rows(LOOK_UP_STREAMS, arguments).await? {
         let index = usize::try_from(row.try_get::<i64, _>(0)?);
         let mention = index.ok().and_then(|index| asked.get(index));
-        let key = mention.ok_or(Failure::Nonsense("a stream that nobody asked for"))?.key;
+        let key = mention
+            .ok_or(Failure::Nonsense("a stream that nobody asked for"))?
+            .key;
         let (number, version, position) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-        memory.known.learn(memory.incarnation, key, KnownStream { number, version, position });
-        streams.insert(key, StreamState { number, version, position });
+        memory.known.learn(
+            memory.incarnation,
+            key,
+            KnownStream {
+                number,
+                version,
+                position,
+            },
+        );
+        streams.insert(
+            key,
+            StreamState {
+                number,
+                version,
+                position,
+            },
+        );
     }
     Ok(())
 }

@@ -1,15 +1,16 @@
 //! What became of a commit whose answer was lost.
 //!
-//! On a new connection the same heads are locked: whoever holds them has seen the old transaction end. Then the event at the
-//! batch's first address tells: ours means that all of the batch is there; anything else means that none of it ever will
-//! be. Without the lock the look-up would answer wrongly while the old commit hangs.
+//! On a new connection the same heads are locked: whoever holds them has seen the old transaction
+//! end. Then the event at the batch's first address tells: ours means that all of the batch is
+//! there; anything else means that none of it ever will be. Without the lock the look-up would
+//! answer wrongly while the old commit hangs.
 
 use std::time::Duration;
 
 use events::Address;
+use sqlx::Arguments;
 use sqlx::Row as _;
 use sqlx::postgres::{PgArguments, PgConnectOptions};
-use sqlx::Arguments;
 use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
@@ -31,7 +32,8 @@ const READ_EVENT_ID: &str =
 pub(super) enum Resolution {
     /// All of the batch is durable.
     Committed(LaneConnection),
-    /// None of the batch is there, and none ever will be; or it wrote no event, and its keys decide when it runs again.
+    /// None of the batch is there, and none ever will be; or it wrote no event, and its keys decide
+    /// when it runs again.
     NotCommitted(LaneConnection),
     /// The store could not be asked in time.
     Unresolved,
@@ -74,8 +76,12 @@ async fn event_at(
     address: Address,
 ) -> Result<Option<Uuid>, Failure> {
     let mut arguments = PgArguments::default();
-    arguments.add(address.partition.as_i32()).map_err(sqlx::Error::Encode)?;
-    arguments.add(address.position).map_err(sqlx::Error::Encode)?;
+    arguments
+        .add(address.partition.as_i32())
+        .map_err(sqlx::Error::Encode)?;
+    arguments
+        .add(address.position)
+        .map_err(sqlx::Error::Encode)?;
     let rows = connection.rows(READ_EVENT_ID, arguments).await?;
     Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }

@@ -1,7 +1,8 @@
-//! Telling others that heads have moved: in this process by a watch channel, other processes by a coalesced `NOTIFY`.
+//! Telling others that heads have moved: in this process by a watch channel, other processes by a
+//! coalesced `NOTIFY`.
 //!
-//! The notification is never part of a lane's transaction: the lock that `NOTIFY` takes at commit would put the commits of
-//! all lanes in one row.
+//! The notification is never part of a lane's transaction: the lock that `NOTIFY` takes at commit
+//! would put the commits of all lanes in one row.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 /// The channel of the notifications; the payload is the moved partitions, such as `0,3`.
 pub const CHANNEL: &str = "event_store_appended";
 
-/// The least time between two notifications. Who listens across processes has a poll of the same period behind it.
+/// The least time between two notifications. Who listens across processes has a poll of the same
+/// period behind it.
 const NOTIFY_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
 /// How long the notifier rests when it cannot connect.

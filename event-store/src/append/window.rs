@@ -1,8 +1,9 @@
-//! What changed lately in one partition, so that a lane knows the true version of a stream without reading under the lock.
+//! What changed lately in one partition, so that a lane knows the true version of a stream without
+//! reading under the lock.
 //!
-//! The window covers the positions after `begin`, up to and with `end`: a stream that changed there is in it with its newest
-//! version; a stream that is not in it has not changed since `begin`. It is fed by the lane's own commits, after they are
-//! known, and by the tails that other nodes wrote.
+//! The window covers the positions after `begin`, up to and with `end`: a stream that changed there
+//! is in it with its newest version; a stream that is not in it has not changed since `begin`. It
+//! is fed by the lane's own commits, after they are known, and by the tails that other nodes wrote.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -42,7 +43,8 @@ pub(super) struct Window {
     streams_max: usize,
     changes: HashMap<i64, Tracked>,
     numbers: KeyMap<StreamKey, i64>,
-    /// (position, stream number) of every change in order; what was overtaken by a newer change stays until it is evicted.
+    /// (position, stream number) of every change in order; what was overtaken by a newer change
+    /// stays until it is evicted.
     order: VecDeque<(i64, i64)>,
 }
 
@@ -60,7 +62,8 @@ impl Window {
         }
     }
 
-    /// What is missing up to `head`. Begins anew by itself in another incarnation and behind a tail longer than `tail_max`.
+    /// What is missing up to `head`. Begins anew by itself in another incarnation and behind a tail
+    /// longer than `tail_max`.
     pub(super) fn follow(&mut self, incarnation: i32, head: i64, tail_max: i64) -> Follow {
         let behind = head - self.end;
         if incarnation != self.incarnation || behind > tail_max {
@@ -71,7 +74,10 @@ impl Window {
         if self.end == head {
             return Follow::Current;
         }
-        Follow::Read { after: self.end, upto: head }
+        Follow::Read {
+            after: self.end,
+            upto: head,
+        }
     }
 
     /// Where it begins: a decider that saw this head or a later one needs no read.
@@ -96,7 +102,10 @@ impl Window {
 
     /// Takes in one committed event; events come in the order of their positions.
     pub(super) fn record(&mut self, number: i64, change: Change, key: Option<StreamKey>) {
-        let tracked = self.changes.entry(number).or_insert(Tracked { change, key });
+        let tracked = self
+            .changes
+            .entry(number)
+            .or_insert(Tracked { change, key });
         tracked.change = change;
         tracked.key = tracked.key.or(key);
         if let Some(key) = tracked.key {
@@ -119,9 +128,14 @@ impl Window {
 
     /// Forgets the oldest change; the window then begins behind it.
     fn evict(&mut self) {
-        let Some((position, number)) = self.order.pop_front() else { return };
+        let Some((position, number)) = self.order.pop_front() else {
+            return;
+        };
         self.begin = position;
-        let newest = self.changes.get(&number).map(|tracked| tracked.change.position);
+        let newest = self
+            .changes
+            .get(&number)
+            .map(|tracked| tracked.change.position);
         if newest == Some(position)
             && let Some(Tracked { key: Some(key), .. }) = self.changes.remove(&number)
         {
@@ -182,7 +196,13 @@ mod tests {
     fn it_follows_a_head_or_begins_anew() {
         let mut window = window(8);
         assert_eq!(window.follow(1, 10, 100), Follow::Current);
-        assert_eq!(window.follow(1, 15, 100), Follow::Read { after: 10, upto: 15 });
+        assert_eq!(
+            window.follow(1, 15, 100),
+            Follow::Read {
+                after: 10,
+                upto: 15
+            }
+        );
         assert_eq!(window.follow(1, 9, 100), Follow::Lost);
         window.record(11, at(1, 11), Some(key("a")));
         assert_eq!(window.follow(1, 500, 100), Follow::Current);

@@ -37,7 +37,10 @@ pub(super) async fn insert_events(
     overlay: &Overlay,
     placed: &[Placed],
 ) -> Result<(), Failure> {
-    let rows: Vec<_> = placed.iter().map(|placed| row(candidates, overlay, placed)).collect();
+    let rows: Vec<_> = placed
+        .iter()
+        .map(|placed| row(candidates, overlay, placed))
+        .collect();
     connection.run(INSERT_EVENTS, arguments(&rows)?).await?;
     Ok(())
 }

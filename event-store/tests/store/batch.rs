@@ -9,7 +9,10 @@ use crate::support::{Fixture, append_together, entry, routed, user};
 #[tokio::test]
 async fn entries_of_one_batch_see_what_earlier_ones_left() {
     let fixture = Fixture::create().await;
-    let one_lane = AppendSettings { lanes: 1, ..AppendSettings::default() };
+    let one_lane = AppendSettings {
+        lanes: 1,
+        ..AppendSettings::default()
+    };
     let node = fixture.node_with(one_lane).await;
     let (a, b) = (routed("a", "route"), routed("b", "route"));
     let (mark, _) = node.look(&a).await;
@@ -24,9 +27,21 @@ async fn entries_of_one_batch_see_what_earlier_ones_left() {
         ],
     )
     .await;
-    assert!(matches!(answers[0], Ok(Verdict::Appended { version: 1, .. })));
-    assert_eq!(answers[1], Ok(Verdict::Conflict { stream: a, actual: 1 }));
-    assert!(matches!(answers[2], Ok(Verdict::Appended { version: 2, .. })));
+    assert!(matches!(
+        answers[0],
+        Ok(Verdict::Appended { version: 1, .. })
+    ));
+    assert_eq!(
+        answers[1],
+        Ok(Verdict::Conflict {
+            stream: a,
+            actual: 1
+        })
+    );
+    assert!(matches!(
+        answers[2],
+        Ok(Verdict::Appended { version: 2, .. })
+    ));
     assert_eq!(answers[3], Ok(Verdict::IdTaken));
 }
 
@@ -45,14 +60,18 @@ async fn many_writers_over_two_nodes_leave_dense_positions_and_true_digests() {
     });
     join_all(writers).await;
     let pool = fixture.database.pool();
-    let checks = event_store::store_info::check(&pool).await.expect("a check");
+    let checks = event_store::store_info::check(&pool)
+        .await
+        .expect("a check");
     for check in &checks {
         assert!(check.is_sound(), "{check:?}");
     }
-    let rows = sqlx::query("select count(*), count(distinct (partition, position)) from event_store.event")
-        .fetch_one(&pool)
-        .await
-        .expect("counts");
+    let rows = sqlx::query(
+        "select count(*), count(distinct (partition, position)) from event_store.event",
+    )
+    .fetch_one(&pool)
+    .await
+    .expect("counts");
     let heads: i64 = checks.iter().map(|check| check.head.position).sum();
     assert_eq!(rows.get::<i64, _>(0), heads);
     assert!(heads >= 20, "some were appended");
@@ -66,7 +85,10 @@ async fn time_never_goes_back_in_a_partition() {
     node.grow(&stream, 1).await;
     let pool = fixture.database.pool();
     let ahead = "update event_store.partition_head set recorded_at = now() + interval '1 hour'";
-    sqlx::query(ahead).execute(&pool).await.expect("a clock that was wrong");
+    sqlx::query(ahead)
+        .execute(&pool)
+        .await
+        .expect("a clock that was wrong");
     node.grow(&stream, 1).await;
     node.grow(&stream, 1).await;
     let backwards: i64 = sqlx::query_scalar(

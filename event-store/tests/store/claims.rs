@@ -38,7 +38,9 @@ async fn swapping_addresses_over_two_nodes_never_deadlocks_and_loses_none() {
     for number in 0..USERS {
         let stream = user(number.into());
         let (mark, _) = nodes[0].look(&stream).await;
-        let register = entry(mark, &stream).write(&stream, 0, 1).take(claim(number, &owner(number)));
+        let register = entry(mark, &stream)
+            .write(&stream, 0, 1)
+            .take(claim(number, &owner(number)));
         nodes[0].append(register.into()).await.expect("a verdict");
     }
     let walks = (0..USERS).map(|number| {
@@ -59,8 +61,10 @@ async fn swapping_addresses_over_two_nodes_never_deadlocks_and_loses_none() {
     });
     let walks = join_all(walks).await;
     let pool = fixture.database.pool();
-    let mut expected: Vec<_> =
-        walks.iter().map(|(number, held, _)| (vec![*held; 32], owner(*number))).collect();
+    let mut expected: Vec<_> = walks
+        .iter()
+        .map(|(number, held, _)| (vec![*held; 32], owner(*number)))
+        .collect();
     expected.sort();
     let mut stored: Vec<(Vec<u8>, String)> =
         sqlx::query_as("select key_hash, owner from event_store.claim")
@@ -69,7 +73,10 @@ async fn swapping_addresses_over_two_nodes_never_deadlocks_and_loses_none() {
             .expect("claims");
     stored.sort();
     assert_eq!(stored, expected);
-    assert!(walks.iter().map(|(.., changed)| changed).sum::<i32>() > 50, "changes succeed");
+    assert!(
+        walks.iter().map(|(.., changed)| changed).sum::<i32>() > 50,
+        "changes succeed"
+    );
     let deadlocks: i64 = sqlx::query_scalar(
         "select deadlocks from pg_stat_database where datname = current_database()",
     )
@@ -88,14 +95,20 @@ async fn one_of_many_simultaneous_registrations_gets_the_address() {
         async move {
             let stream = user(number.into());
             let (mark, _) = node.look(&stream).await;
-            let entry = entry(mark, &stream).write(&stream, 0, 1).take(claim(7, &owner(number)));
+            let entry = entry(mark, &stream)
+                .write(&stream, 0, 1)
+                .take(claim(7, &owner(number)));
             node.append(entry.into()).await.expect("a verdict")
         }
     });
     let verdicts = join_all(registrations).await;
-    let won = verdicts.iter().filter(|verdict| matches!(verdict, Verdict::Appended { .. }));
+    let won = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict, Verdict::Appended { .. }));
     assert_eq!(won.count(), 1);
-    let lost = verdicts.iter().filter(|verdict| **verdict == Verdict::ClaimTaken { kind: "email" });
+    let lost = verdicts
+        .iter()
+        .filter(|verdict| **verdict == Verdict::ClaimTaken { kind: "email" });
     assert_eq!(lost.count(), 39);
 }
 
@@ -103,22 +116,33 @@ async fn one_of_many_simultaneous_registrations_gets_the_address() {
 async fn an_address_is_taken_under_every_key_version_or_not_at_all() {
     let fixture = Fixture::create().await;
     let node = fixture.node().await;
-    let newer = |owner: &str| Claim { key_version: 2, ..claim(8, owner) };
+    let newer = |owner: &str| Claim {
+        key_version: 2,
+        ..claim(8, owner)
+    };
     let (ada, bob) = (user(1), user(2));
     let (mark, _) = node.look(&ada).await;
-    let both = entry(mark, &ada).write(&ada, 0, 1).take(claim(7, "ada")).take(newer("ada"));
-    assert!(matches!(node.append(both.into()).await, Ok(Verdict::Appended { .. })));
+    let both = entry(mark, &ada)
+        .write(&ada, 0, 1)
+        .take(claim(7, "ada"))
+        .take(newer("ada"));
+    assert!(matches!(
+        node.append(both.into()).await,
+        Ok(Verdict::Appended { .. })
+    ));
     // A node that knows the newer key only.
     let (mark, _) = node.look(&bob).await;
-    let free_and_taken = entry(mark, &bob).write(&bob, 0, 1).take(claim(9, "bob")).take(newer("bob"));
+    let free_and_taken = entry(mark, &bob)
+        .write(&bob, 0, 1)
+        .take(claim(9, "bob"))
+        .take(newer("bob"));
     let verdict = node.append(free_and_taken.into()).await;
     assert_eq!(verdict, Ok(Verdict::ClaimTaken { kind: "email" }));
-    let stored: Vec<(i16, String)> = sqlx::query_as(
-        "select key_version, owner from event_store.claim order by key_version",
-    )
-    .fetch_all(node.store.pool())
-    .await
-    .expect("claims");
+    let stored: Vec<(i16, String)> =
+        sqlx::query_as("select key_version, owner from event_store.claim order by key_version")
+            .fetch_all(node.store.pool())
+            .await
+            .expect("claims");
     assert_eq!(stored, [(1, "ada".to_owned()), (2, "ada".to_owned())]);
 }
 
@@ -129,8 +153,13 @@ async fn the_same_address_in_two_tenants_is_two_addresses() {
     for tenant in ["acme", "globex"] {
         let stream = StreamId::user(&scope(tenant).tenant, Uuid::from_u128(1));
         let (mark, _) = node.look(&stream).await;
-        let register = entry(mark, &stream).write(&stream, 0, 1).take(claim(7, "same id"));
-        assert!(matches!(node.append(register.into()).await, Ok(Verdict::Appended { .. })));
+        let register = entry(mark, &stream)
+            .write(&stream, 0, 1)
+            .take(claim(7, "same id"));
+        assert!(matches!(
+            node.append(register.into()).await,
+            Ok(Verdict::Appended { .. })
+        ));
     }
 }
 
@@ -143,7 +172,10 @@ async fn releasing_what_another_holds_changes_nothing() {
     let register = entry(mark, &ada).write(&ada, 0, 1).take(claim(7, "ada"));
     node.append(register.into()).await.expect("a verdict");
     let (mark, _) = node.look(&bob).await;
-    let steal = entry(mark, &bob).write(&bob, 0, 1).release(claim(7, "bob")).take(claim(7, "bob"));
+    let steal = entry(mark, &bob)
+        .write(&bob, 0, 1)
+        .release(claim(7, "bob"))
+        .take(claim(7, "bob"));
     let verdict = node.append(steal.into()).await;
     assert_eq!(verdict, Ok(Verdict::ClaimTaken { kind: "email" }));
 }

@@ -19,12 +19,18 @@ async fn an_entry_decided_in_an_older_incarnation_is_handed_back() {
     let (mark, _) = node.look(&stream).await;
     assert_eq!(fork(&fixture.database.pool(), 0).await.expect("a fork"), 2);
     let old = || entry(mark, &stream).write(&stream, 1, 1);
-    assert_eq!(node.append(old().into()).await, Err(AppendError::OtherIncarnation));
+    assert_eq!(
+        node.append(old().into()).await,
+        Err(AppendError::OtherIncarnation)
+    );
     let (mark, version) = node.look(&stream).await;
     assert_eq!((mark.incarnation, version), (2, 1));
     let appended = Verdict::Appended {
         incarnation: 2,
-        address: Address { partition: stream.partition(count()), position: 2 },
+        address: Address {
+            partition: stream.partition(count()),
+            position: 2,
+        },
         version: 2,
     };
     assert_eq!(node.grow(&stream, 1).await, appended);
@@ -54,11 +60,25 @@ async fn what_was_cached_of_a_lost_tail_is_not_believed() {
     assert_eq!(version, 0);
     let create = || entry(mark, &lost).write(&lost, 0, 1);
     let refused = node.append(create().into()).await;
-    assert_eq!(refused, Err(AppendError::Unavailable), "the tail is lost and nobody has said so");
+    assert_eq!(
+        refused,
+        Err(AppendError::Unavailable),
+        "the tail is lost and nobody has said so"
+    );
 
     fork(&pool, 0).await.expect("a fork");
-    assert!(matches!(node.grow(&lost, 1).await, Verdict::Appended { incarnation: 2, version: 1, .. }));
-    assert!(matches!(node.grow(&kept, 1).await, Verdict::Appended { version: 2, .. }));
+    assert!(matches!(
+        node.grow(&lost, 1).await,
+        Verdict::Appended {
+            incarnation: 2,
+            version: 1,
+            ..
+        }
+    ));
+    assert!(matches!(
+        node.grow(&kept, 1).await,
+        Verdict::Appended { version: 2, .. }
+    ));
 }
 
 #[tokio::test]
@@ -72,12 +92,24 @@ async fn a_lane_that_connects_to_another_history_begins_the_next_incarnation() {
         .expect("another history");
     let mut connection = pool.acquire().await.expect("a connection");
     let checked = check_connection(&mut connection).await;
-    assert!(matches!(checked, Err(IncarnationError::OtherHistory)), "{checked:?}");
+    assert!(
+        matches!(checked, Err(IncarnationError::OtherHistory)),
+        "{checked:?}"
+    );
     let (one, two) = (fixture.node().await, fixture.node().await);
     join(grow_in_the_end(&one, 2), grow_in_the_end(&two, 3)).await;
-    assert_eq!(check_connection(&mut connection).await.expect("the same history"), 2);
+    assert_eq!(
+        check_connection(&mut connection)
+            .await
+            .expect("the same history"),
+        2
+    );
     let log = one.store.incarnations().await.expect("a log");
-    assert_eq!(log.rows().len(), 2, "both nodes noticed, one of them wrote it");
+    assert_eq!(
+        log.rows().len(),
+        2,
+        "both nodes noticed, one of them wrote it"
+    );
     assert_eq!(log.rows()[1].heads.iter().sum::<i64>(), 3);
 }
 

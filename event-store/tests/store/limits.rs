@@ -9,18 +9,31 @@ use testkit::eventually;
 use crate::support::{Blocker, Fixture, append_together, entry, routed, user};
 
 fn one_lane() -> AppendSettings {
-    AppendSettings { lanes: 1, ..AppendSettings::default() }
+    AppendSettings {
+        lanes: 1,
+        ..AppendSettings::default()
+    }
 }
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once_and_what_waits_gets_its_verdict() {
     let fixture = Fixture::create().await;
-    let node = fixture.node_with(AppendSettings { queue_max: 3, ..one_lane() }).await;
+    let node = fixture
+        .node_with(AppendSettings {
+            queue_max: 3,
+            ..one_lane()
+        })
+        .await;
     let (mark, _) = node.look(&user(0)).await;
     let entries = (0..10).map(|n| entry(mark, &user(n)).write(&user(n), 0, 1).into());
     let answers = append_together(&fixture, &node, entries.collect()).await;
-    let full = answers.iter().filter(|answer| **answer == Err(AppendError::QueueFull)).count();
-    let appended = answers.iter().filter(|answer| matches!(answer, Ok(Verdict::Appended { .. })));
+    let full = answers
+        .iter()
+        .filter(|answer| **answer == Err(AppendError::QueueFull))
+        .count();
+    let appended = answers
+        .iter()
+        .filter(|answer| matches!(answer, Ok(Verdict::Appended { .. })));
     assert_eq!((appended.count(), full), (3, 7), "{answers:?}");
 }
 
@@ -31,14 +44,24 @@ async fn an_entry_whose_data_is_refused_fails_alone() {
     let (mark, _) = node.look(&routed("0", "route")).await;
     let mut streams: Vec<_> = (0..9).map(|n| routed(&n.to_string(), "route")).collect();
     streams[4] = routed("no text of Postgres\0", "route");
-    let entries = streams.iter().map(|stream| entry(mark, stream).write(stream, 0, 1).into());
+    let entries = streams
+        .iter()
+        .map(|stream| entry(mark, stream).write(stream, 0, 1).into());
     let answers = append_together(&fixture, &node, entries.collect()).await;
     let sqlstate = "22021".to_owned();
     for (number, answer) in answers.into_iter().enumerate() {
         if number == 4 {
-            assert_eq!(answer, Err(AppendError::Rejected { sqlstate: sqlstate.clone() }));
+            assert_eq!(
+                answer,
+                Err(AppendError::Rejected {
+                    sqlstate: sqlstate.clone()
+                })
+            );
         } else {
-            assert!(matches!(answer, Ok(Verdict::Appended { version: 1, .. })), "{answer:?}");
+            assert!(
+                matches!(answer, Ok(Verdict::Appended { version: 1, .. })),
+                "{answer:?}"
+            );
         }
     }
     let heads = node.store.heads().await.expect("heads");
@@ -56,18 +79,37 @@ async fn an_entry_that_breaks_a_promise_of_the_edge_is_refused_before_the_queue(
     let elsewhere = elsewhere.expect("ids spread");
     for (broken, why) in [
         (entry(mark, &user(1)), "neither a write nor a condition"),
-        (entry(mark, &user(1)).write(&user(1), 0, 0), "a write without events"),
-        (entry(mark, &user(1)).write(&elsewhere, 0, 1), "a stream of another partition"),
-        (entry(mark, &user(1)).write(&user(1), 0, 1).write(&user(1), 1, 1), "a stream written twice"),
+        (
+            entry(mark, &user(1)).write(&user(1), 0, 0),
+            "a write without events",
+        ),
+        (
+            entry(mark, &user(1)).write(&elsewhere, 0, 1),
+            "a stream of another partition",
+        ),
+        (
+            entry(mark, &user(1))
+                .write(&user(1), 0, 1)
+                .write(&user(1), 1, 1),
+            "a stream written twice",
+        ),
     ] {
-        assert_eq!(node.append(broken.into()).await, Err(AppendError::Malformed(why)));
+        assert_eq!(
+            node.append(broken.into()).await,
+            Err(AppendError::Malformed(why))
+        );
     }
 }
 
 #[tokio::test]
 async fn shutting_down_gives_what_waits_its_verdict_and_takes_no_more() {
     let fixture = Fixture::create().await;
-    let node = fixture.node_with(AppendSettings { batch_max: 2, ..one_lane() }).await;
+    let node = fixture
+        .node_with(AppendSettings {
+            batch_max: 2,
+            ..one_lane()
+        })
+        .await;
     let blocker = Blocker::hold(&fixture).await;
     let (mark, _) = node.look(&user(0)).await;
     let appender = node.appender.clone();
@@ -75,9 +117,11 @@ async fn shutting_down_gives_what_waits_its_verdict_and_takes_no_more() {
         let entries = (0..10).map(|n| entry(mark, &user(n)).write(&user(n), 0, 1).into());
         join_all(entries.map(|entry| appender.append(entry))).await
     });
-    eventually(Duration::from_secs(5), async || match node.appender.queue_depths()[0] {
-        8.. => Ok(()),
-        depth => Err(depth),
+    eventually(Duration::from_secs(5), async || {
+        match node.appender.queue_depths()[0] {
+            8.. => Ok(()),
+            depth => Err(depth),
+        }
     })
     .await;
     let appender = node.appender.clone();
@@ -88,5 +132,8 @@ async fn shutting_down_gives_what_waits_its_verdict_and_takes_no_more() {
         assert!(matches!(answer, Ok(Verdict::Appended { .. })), "{answer:?}");
     }
     let late = entry(mark, &user(99)).write(&user(99), 0, 1);
-    assert_eq!(node.append(late.into()).await, Err(AppendError::ShuttingDown));
+    assert_eq!(
+        node.append(late.into()).await,
+        Err(AppendError::ShuttingDown)
+    );
 }

@@ -1,4 +1,5 @@
-//! A TCP proxy before PostgreSQL that counts what a lane sends, and can lose the answer to a commit.
+//! A TCP proxy before PostgreSQL that counts what a lane sends, and can lose the answer to a
+//! commit.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,11 +16,11 @@ use tokio::sync::Notify;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loss {
     /// It reaches the server; the connection is cut before the answer.
-    AfterCommit,
+    Answer,
     /// The connection is cut at once; it reaches the server a while later.
-    LateCommit,
+    Late,
     /// The connection is cut, and it never reaches the server.
-    NoCommit,
+    Whole,
 }
 
 #[derive(Debug, Default)]
@@ -55,7 +56,11 @@ impl Proxy {
 
     /// The way through the proxy.
     pub(crate) fn options(&self, server: &PgConnectOptions) -> PgConnectOptions {
-        server.clone().host("127.0.0.1").port(self.port).ssl_mode(PgSslMode::Disable)
+        server
+            .clone()
+            .host("127.0.0.1")
+            .port(self.port)
+            .ssl_mode(PgSslMode::Disable)
     }
 
     /// Loses one more commit of a lane.
@@ -75,7 +80,9 @@ impl Proxy {
 }
 
 async fn relay(client: TcpStream, target: (String, u16), tap: Arc<Tap>) {
-    let Ok(server) = TcpStream::connect(target).await else { return };
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
     client.set_nodelay(true).expect("a socket");
     server.set_nodelay(true).expect("a socket");
     let (client_read, client_write) = client.into_split();
@@ -106,16 +113,19 @@ async fn upstream(
         let text = String::from_utf8_lossy(&body).into_owned();
         of_lane |= first && text.contains("runnel-append");
         let commits = of_lane && kind == b'Q' && text.trim_end_matches('\0').ends_with("commit");
-        let loss = commits.then(|| tap.losses.lock().expect("no panic").pop_front()).flatten();
+        let loss = commits
+            .then(|| tap.losses.lock().expect("no panic").pop_front())
+            .flatten();
         cutting.store(loss.is_some(), Ordering::SeqCst);
-        if matches!(loss, Some(Loss::NoCommit | Loss::LateCommit)) {
+        if matches!(loss, Some(Loss::Whole | Loss::Late)) {
             cut.notify_one();
         }
         match loss {
-            Some(Loss::NoCommit) => return Ok(()),
-            // Less than the second after which the server ends a session that idles in its transaction.
-            Some(Loss::LateCommit) => tokio::time::sleep(Duration::from_millis(500)).await,
-            Some(Loss::AfterCommit) | None => {}
+            Some(Loss::Whole) => return Ok(()),
+            // Less than the second after which the server ends a session that idles in its
+            // transaction.
+            Some(Loss::Late) => tokio::time::sleep(Duration::from_millis(500)).await,
+            Some(Loss::Answer) | None => {}
         }
         if !first {
             server.write_u8(kind).await?;

@@ -8,8 +8,8 @@ use event_store::entry::{
 use event_store::{AppendError, AppendSettings, Appender, EventStore};
 use events::event::NewEvent;
 use events::{Metadata, PartitionCount, Role, Scope, StreamId, TenantId};
-use serde_json::value::to_raw_value;
 use futures_util::future::{join, join_all};
+use serde_json::value::to_raw_value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Executor};
 use testkit::{TestDatabase, eventually};
@@ -54,7 +54,9 @@ impl Node {
         lanes: PgConnectOptions,
         settings: AppendSettings,
     ) -> Self {
-        let pool = PgPoolOptions::new().max_connections(4).connect_lazy_with(reads);
+        let pool = PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(reads);
         let store = EventStore::open(pool).await.expect("a store");
         let appender = Appender::start(store.clone(), lanes, settings).expect("an appender");
         Self { store, appender }
@@ -207,7 +209,12 @@ pub(crate) struct Blocker(sqlx::PgConnection);
 
 impl Blocker {
     pub(crate) async fn hold(fixture: &Fixture) -> Self {
-        let mut connection = fixture.database.options().connect().await.expect("a connection");
+        let mut connection = fixture
+            .database
+            .options()
+            .connect()
+            .await
+            .expect("a connection");
         let lock = "begin; select from event_store.partition_head order by partition for update";
         connection.execute(lock).await.expect("the locks");
         Self(connection)
@@ -218,7 +225,8 @@ impl Blocker {
     }
 }
 
-/// Gives the entries to the node so that its one lane finds them all waiting: one batch, in this order.
+/// Gives the entries to the node so that its one lane finds them all waiting: one batch, in this
+/// order.
 pub(crate) async fn append_together(
     fixture: &Fixture,
     node: &Node,
@@ -229,9 +237,11 @@ pub(crate) async fn append_together(
     let (mark, _) = node.look(&nobody).await;
     let ahead = node.append(entry(mark, &nobody).given(&nobody, 0).into());
     let batch = async {
-        eventually(Duration::from_secs(5), async || match node.appender.queue_depths().as_slice() {
-            [0] => Ok(()),
-            depths => Err(depths.to_vec()),
+        eventually(Duration::from_secs(5), async || {
+            match node.appender.queue_depths().as_slice() {
+                [0] => Ok(()),
+                depths => Err(depths.to_vec()),
+            }
         })
         .await;
         let answers = join_all(entries.into_iter().map(|entry| node.append(entry)));

@@ -39,16 +39,18 @@ fn plan() -> impl Strategy<Value = Plan> {
         prop::option::weighted(0.3, (0..8_u8, 0..2_u8)),
         prop_oneof![6 => Just(0_usize), 1 => 1..4_usize],
     )
-        .prop_map(|(route, writes, conditions, take, release, owner, key, rounds_ago)| Plan {
-            route,
-            writes: writes.into_iter().collect(),
-            conditions,
-            take,
-            release,
-            owner,
-            key,
-            rounds_ago,
-        })
+        .prop_map(
+            |(route, writes, conditions, take, release, owner, key, rounds_ago)| Plan {
+                route,
+                writes: writes.into_iter().collect(),
+                conditions,
+                take,
+                release,
+                owner,
+                key,
+                rounds_ago,
+            },
+        )
 }
 
 /// What a decider can have seen: versions by stream, and the marks of the partitions.
@@ -78,7 +80,11 @@ fn decided(plan: &Plan, sights: &[Sight]) -> Entry {
         entry = entry.write(&stream, sight.version(&stream), *events);
     }
     // An entry without writes is a no-op on its first condition's stream.
-    let conditions = plan.conditions.iter().copied().chain(plan.writes.is_empty().then_some(0));
+    let conditions = plan
+        .conditions
+        .iter()
+        .copied()
+        .chain(plan.writes.is_empty().then_some(0));
     for number in conditions {
         let stream = stream(plan.route, number);
         entry = entry.given(&stream, sight.version(&stream));
@@ -111,8 +117,10 @@ async fn tables(fixture: &Fixture) -> Vec<String> {
     ];
     let mut rows = Vec::new();
     for statement in STATEMENTS {
-        let table: Vec<String> =
-            sqlx::query_scalar(statement).fetch_all(&fixture.database.pool()).await.expect("a table");
+        let table: Vec<String> = sqlx::query_scalar(statement)
+            .fetch_all(&fixture.database.pool())
+            .await
+            .expect("a table");
         rows.extend(table);
     }
     rows
@@ -124,7 +132,10 @@ async fn look(node: &Node, versions: &HashMap<StreamId, i64>) -> Sight {
         incarnation: head.incarnation,
         head: head.position,
     };
-    Sight { versions: versions.clone(), marks: heads.iter().map(mark).collect() }
+    Sight {
+        versions: versions.clone(),
+        marks: heads.iter().map(mark).collect(),
+    }
 }
 
 fn learn(versions: &mut HashMap<StreamId, i64>, entry: &Entry, verdict: &Verdict) {
@@ -138,9 +149,15 @@ fn learn(versions: &mut HashMap<StreamId, i64>, entry: &Entry, verdict: &Verdict
 #[tokio::test]
 async fn a_batch_judged_together_means_the_same_as_its_entries_one_by_one() {
     let (together, one_by_one) = (Fixture::create().await, Fixture::create().await);
-    let one_lane = AppendSettings { lanes: 1, ..AppendSettings::default() };
+    let one_lane = AppendSettings {
+        lanes: 1,
+        ..AppendSettings::default()
+    };
     // Windows so small that some entries are older than their beginning.
-    let small = AppendSettings { window_streams: 4, ..one_lane };
+    let small = AppendSettings {
+        window_streams: 4,
+        ..one_lane
+    };
     let batched = together.node_with(one_lane).await;
     let serial = one_by_one.node_with(small).await;
     let mut runner = TestRunner::new(Config::default());
@@ -149,7 +166,10 @@ async fn a_batch_judged_together_means_the_same_as_its_entries_one_by_one() {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for round in 0..ROUNDS {
         sights.push(look(&batched, &versions).await);
-        let plans = prop::collection::vec(plan(), 1..24).new_tree(&mut runner).expect("plans").current();
+        let plans = prop::collection::vec(plan(), 1..24)
+            .new_tree(&mut runner)
+            .expect("plans")
+            .current();
         let entries: Vec<_> = plans.iter().map(|plan| decided(plan, &sights)).collect();
         let answers = append_together(&together, &batched, entries.clone()).await;
         for ((entry, answer), plan) in entries.into_iter().zip(answers).zip(&plans) {
@@ -159,7 +179,11 @@ async fn a_batch_judged_together_means_the_same_as_its_entries_one_by_one() {
             *seen.entry(name(&verdict)).or_default() += 1;
             learn(&mut versions, &entry, &verdict);
         }
-        assert_eq!(tables(&together).await, tables(&one_by_one).await, "round {round}: {plans:#?}");
+        assert_eq!(
+            tables(&together).await,
+            tables(&one_by_one).await,
+            "round {round}: {plans:#?}"
+        );
     }
     // Every kind of verdict was met, so the property says something.
     assert_eq!(seen.len(), 7, "{seen:?}");

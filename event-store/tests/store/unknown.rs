@@ -17,7 +17,7 @@ async fn behind_proxy(fixture: &Fixture) -> (Proxy, Node) {
 async fn a_lost_answer_is_looked_up_and_nothing_happens_twice() {
     let fixture = Fixture::create().await;
     let (proxy, node) = behind_proxy(&fixture).await;
-    let losses = [Loss::AfterCommit, Loss::LateCommit, Loss::NoCommit];
+    let losses = [Loss::Answer, Loss::Late, Loss::Whole];
     for (number, loss) in (0..).zip(losses) {
         let stream = user(number);
         let (mark, _) = node.look(&stream).await;
@@ -28,12 +28,25 @@ async fn a_lost_answer_is_looked_up_and_nothing_happens_twice() {
             .take(claim(u8::try_from(number).expect("small"), "me"))
             .keyed(&key, 1);
         let verdict = node.append(register.into()).await;
-        assert!(matches!(verdict, Ok(Verdict::Appended { version: 2, .. })), "{loss:?}: {verdict:?}");
+        assert!(
+            matches!(verdict, Ok(Verdict::Appended { version: 2, .. })),
+            "{loss:?}: {verdict:?}"
+        );
         assert_eq!(node.look(&stream).await.1, 2, "{loss:?}");
-        assert!(matches!(node.grow(&stream, 1).await, Verdict::Appended { version: 3, .. }));
+        assert!(matches!(
+            node.grow(&stream, 1).await,
+            Verdict::Appended { version: 3, .. }
+        ));
     }
-    let checks = event_store::store_info::check(&fixture.database.pool()).await.expect("a check");
-    assert!(checks.iter().all(event_store::store_info::PartitionCheck::is_sound), "{checks:?}");
+    let checks = event_store::store_info::check(&fixture.database.pool())
+        .await
+        .expect("a check");
+    assert!(
+        checks
+            .iter()
+            .all(event_store::store_info::PartitionCheck::is_sound),
+        "{checks:?}"
+    );
 }
 
 #[tokio::test]
@@ -43,7 +56,7 @@ async fn a_lost_answer_of_a_batch_without_events_is_decided_by_its_keys() {
     let stream = user(1);
     node.grow(&stream, 1).await;
     let (mark, _) = node.look(&stream).await;
-    for loss in [Loss::AfterCommit, Loss::LateCommit, Loss::NoCommit] {
+    for loss in [Loss::Answer, Loss::Late, Loss::Whole] {
         proxy.lose_next(loss);
         let key = format!("{loss:?}");
         let no_op = entry(mark, &stream).given(&stream, 1).keyed(&key, 1);
@@ -67,8 +80,14 @@ async fn a_server_that_cannot_be_reached_is_unavailable_and_heals() {
     node.grow(&user(1), 1).await;
     let cut = "select pg_terminate_backend(pid) from pg_stat_activity
         where datname = current_database() and application_name = 'runnel-append'";
-    sqlx::query(cut).execute(&fixture.database.pool()).await.expect("a cut");
+    sqlx::query(cut)
+        .execute(&fixture.database.pool())
+        .await
+        .expect("a cut");
     for number in 1..10 {
-        assert!(matches!(node.grow(&user(number), 1).await, Verdict::Appended { .. }));
+        assert!(matches!(
+            node.grow(&user(number), 1).await,
+            Verdict::Appended { .. }
+        ));
     }
 }

@@ -21,10 +21,19 @@ async fn an_entry_older_than_the_windows_beginning_is_judged_by_what_is_stored()
     let young = fixture.node().await;
     let late = entry(mark, &moved).write(&moved, 1, 1);
     let verdict = young.append(late.into()).await;
-    assert_eq!(verdict, Ok(Verdict::Conflict { stream: moved.clone(), actual: 2 }));
+    assert_eq!(
+        verdict,
+        Ok(Verdict::Conflict {
+            stream: moved.clone(),
+            actual: 2
+        })
+    );
     let absent = routed("absent", ROUTE);
     let right = entry(mark, &still).write(&still, 1, 1).given(&absent, 0);
-    assert!(matches!(young.append(right.into()).await, Ok(Verdict::Appended { version: 2, .. })));
+    assert!(matches!(
+        young.append(right.into()).await,
+        Ok(Verdict::Appended { version: 2, .. })
+    ));
 }
 
 #[tokio::test]
@@ -42,7 +51,10 @@ async fn of_two_nodes_that_create_one_stream_at_once_the_second_gets_a_verdict()
         let (a, b) = join(create(&one), create(&two)).await;
         let created = |verdict: &Verdict| matches!(verdict, Verdict::Appended { version: 2, .. });
         assert!(created(&a) != created(&b), "{a:?} and {b:?}");
-        assert!(a == Verdict::IdTaken || b == Verdict::IdTaken, "{a:?} and {b:?}");
+        assert!(
+            a == Verdict::IdTaken || b == Verdict::IdTaken,
+            "{a:?} and {b:?}"
+        );
     }
 }
 
@@ -56,7 +68,13 @@ async fn a_condition_on_absence_fails_when_another_node_created_the_stream() {
     one.grow(&block, 1).await;
     let late = entry(mark, &follow).write(&follow, 0, 1).given(&block, 0);
     let verdict = two.append(late.into()).await;
-    assert_eq!(verdict, Ok(Verdict::Conflict { stream: block, actual: 1 }));
+    assert_eq!(
+        verdict,
+        Ok(Verdict::Conflict {
+            stream: block,
+            actual: 1
+        })
+    );
     assert_eq!(two.look(&follow).await.1, 0);
 }
 
@@ -69,14 +87,28 @@ async fn a_condition_on_absence_and_the_creation_at_the_same_moment_never_both_h
         let follow = routed(&format!("follow-{round}"), ROUTE);
         let (mark, _) = one.look(&follow).await;
         let create = one.append(entry(mark, &block).write(&block, 0, 1).into());
-        let given = two.append(entry(mark, &follow).write(&follow, 0, 1).given(&block, 0).into());
+        let given = two.append(
+            entry(mark, &follow)
+                .write(&follow, 0, 1)
+                .given(&block, 0)
+                .into(),
+        );
         let (created, followed) = join(create, given).await;
-        let Ok(Verdict::Appended { address: created, .. }) = created else {
+        let Ok(Verdict::Appended {
+            address: created, ..
+        }) = created
+        else {
             panic!("nobody else creates the block: {created:?}");
         };
         match followed.expect("a verdict") {
             Verdict::Appended { address, .. } => assert!(address < created),
-            other => assert_eq!(other, Verdict::Conflict { stream: block, actual: 1 }),
+            other => assert_eq!(
+                other,
+                Verdict::Conflict {
+                    stream: block,
+                    actual: 1
+                }
+            ),
         }
     }
 }
@@ -85,7 +117,10 @@ async fn a_condition_on_absence_and_the_creation_at_the_same_moment_never_both_h
 async fn behind_a_tail_that_is_too_long_the_window_begins_anew() {
     let fixture = Fixture::create().await;
     let one = fixture.node().await;
-    let short = AppendSettings { tail_max: 5, ..AppendSettings::default() };
+    let short = AppendSettings {
+        tail_max: 5,
+        ..AppendSettings::default()
+    };
     let two = fixture.node_with(short).await;
     let (moved, still) = (routed("moved", ROUTE), routed("still", ROUTE));
     two.grow(&moved, 1).await;
@@ -94,17 +129,31 @@ async fn behind_a_tail_that_is_too_long_the_window_begins_anew() {
     one.grow(&moved, 20).await;
     let late = entry(mark, &moved).write(&moved, 1, 1);
     let verdict = two.append(late.into()).await;
-    assert_eq!(verdict, Ok(Verdict::Conflict { stream: moved, actual: 21 }));
+    assert_eq!(
+        verdict,
+        Ok(Verdict::Conflict {
+            stream: moved,
+            actual: 21
+        })
+    );
     let right = entry(mark, &still).write(&still, 1, 1);
-    assert!(matches!(two.append(right.into()).await, Ok(Verdict::Appended { version: 2, .. })));
+    assert!(matches!(
+        two.append(right.into()).await,
+        Ok(Verdict::Appended { version: 2, .. })
+    ));
 }
 
 #[tokio::test]
 async fn a_window_of_few_streams_still_gives_true_verdicts() {
     let fixture = Fixture::create().await;
-    let few = AppendSettings { window_streams: 2, ..AppendSettings::default() };
+    let few = AppendSettings {
+        window_streams: 2,
+        ..AppendSettings::default()
+    };
     let node = fixture.node_with(few).await;
-    let streams: Vec<_> = (0..6).map(|n| routed(&format!("stream-{n}"), ROUTE)).collect();
+    let streams: Vec<_> = (0..6)
+        .map(|n| routed(&format!("stream-{n}"), ROUTE))
+        .collect();
     let (before, _) = node.look(&streams[0]).await;
     for stream in &streams {
         node.grow(stream, 1).await;
@@ -112,7 +161,10 @@ async fn a_window_of_few_streams_still_gives_true_verdicts() {
     for stream in &streams {
         let again = entry(before, stream).write(stream, 0, 1);
         assert_eq!(node.append(again.into()).await, Ok(Verdict::IdTaken));
-        assert!(matches!(node.grow(stream, 1).await, Verdict::Appended { version: 2, .. }));
+        assert!(matches!(
+            node.grow(stream, 1).await,
+            Verdict::Appended { version: 2, .. }
+        ));
     }
 }
 
@@ -126,10 +178,13 @@ async fn a_name_whose_creating_batch_was_rolled_back_is_not_remembered() {
     let other = fixture.node().await;
     let stream = routed("stream", ROUTE);
     let (mark, _) = unlucky.look(&stream).await;
-    proxy.lose_next(Loss::NoCommit);
-    proxy.lose_next(Loss::NoCommit);
+    proxy.lose_next(Loss::Whole);
+    proxy.lose_next(Loss::Whole);
     let create = entry(mark, &stream).write(&stream, 0, 1);
-    assert_eq!(unlucky.append(create.into()).await, Err(AppendError::Unavailable));
+    assert_eq!(
+        unlucky.append(create.into()).await,
+        Err(AppendError::Unavailable)
+    );
 
     // The same stream, created elsewhere: its number is another one.
     other.grow(&routed("first", ROUTE), 3).await;
@@ -137,6 +192,9 @@ async fn a_name_whose_creating_batch_was_rolled_back_is_not_remembered() {
     let again = entry(mark, &stream).write(&stream, 0, 1);
     assert_eq!(unlucky.append(again.into()).await, Ok(Verdict::IdTaken));
     let grown = unlucky.grow(&stream, 1).await;
-    assert!(matches!(grown, Verdict::Appended { version: 2, .. }), "{grown:?}");
+    assert!(
+        matches!(grown, Verdict::Appended { version: 2, .. }),
+        "{grown:?}"
+    );
     assert_eq!(other.look(&stream).await.1, 2);
 }

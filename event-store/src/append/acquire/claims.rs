@@ -1,4 +1,5 @@
-//! Claims: those that a batch takes and those that it releases are locked alike, in one sorted statement.
+//! Claims: those that a batch takes and those that it releases are locked alike, in one sorted
+//! statement.
 
 use std::collections::BTreeMap;
 

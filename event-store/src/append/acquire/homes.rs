@@ -1,4 +1,5 @@
-//! Homes of streams whose id does not contain their routing key: the row makes such an id unique over all partitions.
+//! Homes of streams whose id does not contain their routing key: the row makes such an id unique
+//! over all partitions.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
-//! Locking the keys that a batch touches, before it is judged, and writing what the judge made of them.
+//! Locking the keys that a batch touches, before it is judged, and writing what the judge made of
+//! them.
 //!
-//! One statement a table, always in the order outcome, claim, home, each sorted by primary key: every key is inserted as a
-//! placeholder or locked. (`do nothing` would not lock; two sorted statements over one table deadlock.) Afterwards nothing
-//! in the transaction waits.
+//! One statement a table, always in the order outcome, claim, home, each sorted by primary key:
+//! every key is inserted as a placeholder or locked. (`do nothing` would not lock; two sorted
+//! statements over one table deadlock.) Afterwards nothing in the transaction waits.
 
 mod claims;
 mod homes;
@@ -36,8 +37,8 @@ impl<'a> Held<'a> {
         }
     }
 
-    /// Inserts or locks every key and tells the overlay what stands there: one round trip a table that has any. Answers
-    /// are kept for `retention` from `now` on (microseconds since 1970).
+    /// Inserts or locks every key and tells the overlay what stands there: one round trip a table
+    /// that has any. Answers are kept for `retention` from `now` on (microseconds since 1970).
     pub(super) async fn acquire(
         &mut self,
         connection: &mut LaneConnection,
@@ -60,7 +61,8 @@ impl<'a> Held<'a> {
             || self.homes.is_changed(overlay)
     }
 
-    /// Writes what the judge made of the rows, and takes unused placeholders away: one round trip a table that has any.
+    /// Writes what the judge made of the rows, and takes unused placeholders away: one round trip a
+    /// table that has any.
     pub(super) async fn settle(
         &self,
         connection: &mut LaneConnection,
@@ -72,7 +74,8 @@ impl<'a> Held<'a> {
     }
 }
 
-/// The rows come back in the order in which they were asked for; anything else would give a key another's row.
+/// The rows come back in the order in which they were asked for; anything else would give a key
+/// another's row.
 fn same_order(rows: usize, asked: usize, same_keys: bool) -> Result<(), Failure> {
     if rows == asked && same_keys {
         Ok(())
