@@ -1,4 +1,5 @@
-//! Who may use a route, and for whom. Each route says so itself, for every role; what it does not grant is refused.
+//! Who may use a route, and for whom. Each route says so itself, for every role; what it does not
+//! grant is refused.
 
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use events::{Role, Scope, TenantId};
@@ -53,8 +54,8 @@ impl Access {
     }
 }
 
-/// The scope of verified claims; the tenant comes from the token and from nowhere else. A `sub` that is a UUID is taken in
-/// its canonical spelling, as ids are.
+/// The scope of verified claims; the tenant comes from the token and from nowhere else. A `sub`
+/// that is a UUID is taken in its canonical spelling, as ids are.
 pub(crate) fn scope(claims: Claims) -> Result<Scope, Problem> {
     let tenant = TenantId::parse(&claims.tenant).map_err(|_| {
         Problem::new(HttpCode::TokenInvalid)

@@ -81,8 +81,8 @@ pub struct Application {
 }
 
 impl Application {
-    /// Binds the port, opens the store and starts the append. Call it on the multi-threaded runtime that commands shall run
-    /// on; `readiness` is the process's.
+    /// Binds the port, opens the store and starts the append. Call it on the multi-threaded runtime
+    /// that commands shall run on; `readiness` is the process's.
     ///
     /// # Errors
     /// [`BuildError`].
@@ -122,14 +122,15 @@ impl Application {
         self.port
     }
 
-    /// Tells in this process when events were appended, so that a projector beside it need not poll.
+    /// Tells in this process when events were appended, so that a projector beside it need not
+    /// poll.
     #[must_use]
     pub fn heads_changed(&self) -> watch::Receiver<Heads> {
         self.appender.heads_changed()
     }
 
-    /// Serves until `shutdown` ends; then takes no more requests, finishes those that run and the commands whose clients
-    /// have gone, and closes the store.
+    /// Serves until `shutdown` ends; then takes no more requests, finishes those that run and the
+    /// commands whose clients have gone, and closes the store.
     ///
     /// # Errors
     /// When the server fails before it is asked to stop.

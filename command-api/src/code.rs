@@ -1,4 +1,5 @@
-//! Every error that a command can be answered with, beside those of the HTTP layer itself ([`platform::http::HttpCode`]).
+//! Every error that a command can be answered with, beside those of the HTTP layer itself
+//! ([`platform::http::HttpCode`]).
 
 use actix_web::http::StatusCode;
 use domain::Refusal;

@@ -116,7 +116,8 @@ impl CommandArgs {
     }
 }
 
-/// Every group that a command API needs; `runnel up` flattens the same groups once for all services.
+/// Every group that a command API needs; `runnel up` flattens the same groups once for all
+/// services.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServiceArgs {
     #[command(flatten)]

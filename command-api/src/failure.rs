@@ -1,4 +1,5 @@
-//! Why a command came to no decision, and what its client is told: never the cause, which goes to the log once.
+//! Why a command came to no decision, and what its client is told: never the cause, which goes to
+//! the log once.
 
 use event_store::ReadError;
 use event_store::aggregates::ExecuteError;

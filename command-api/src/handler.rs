@@ -1,4 +1,5 @@
-//! The one handler behind every command's route: who asks, what for, may they, and then the command in its own task.
+//! The one handler behind every command's route: who asks, what for, may they, and then the command
+//! in its own task.
 
 use actix_web::dev::Payload;
 use actix_web::http::Method;

@@ -43,7 +43,8 @@ impl Fingerprints {
     }
 }
 
-/// The keys of the commands that run now. Bounded by the commands themselves, which are bounded by connections and queues.
+/// The keys of the commands that run now. Bounded by the commands themselves, which are bounded by
+/// connections and queues.
 #[derive(Clone, Default)]
 pub(crate) struct InFlight(Arc<Mutex<HashSet<(TenantId, OutcomeKey)>>>);
 

@@ -20,7 +20,8 @@ pub(crate) struct Limits {
     body_bytes_max: usize,
     /// How long a body may take, in milliseconds.
     body_deadline_ms: u64,
-    /// How long a command is waited for before it is answered 503 `outcome_unknown`, in milliseconds.
+    /// How long a command is waited for before it is answered 503 `outcome_unknown`, in
+    /// milliseconds.
     command_deadline_ms: u64,
     /// Requests a second that one principal may send; 0 is no limit.
     rate_per_second: u32,
@@ -51,7 +52,8 @@ struct FieldLimits {
     avatar_url: usize,
 }
 
-/// What the value objects of [`events::user_fields`] allow; a test runs each of them against the API.
+/// What the value objects of [`events::user_fields`] allow; a test runs each of them against the
+/// API.
 const FIELDS: FieldLimits = FieldLimits {
     id: 36,
     email: 254,

@@ -1,4 +1,5 @@
-//! The OpenAPI 3.1 document, made from the same table of routes and the same request descriptions that the handlers run by.
+//! The OpenAPI 3.1 document, made from the same table of routes and the same request descriptions
+//! that the handlers run by.
 
 use std::collections::BTreeMap;
 

@@ -74,7 +74,8 @@ impl Reply {
         }
     }
 
-    /// The answer that a key remembers; none when a newer binary stored one that this binary does not know.
+    /// The answer that a key remembers; none when a newer binary stored one that this binary does
+    /// not know.
     pub(crate) fn replayed(outcome: &StoredOutcome) -> Option<Self> {
         let body = match &outcome.code {
             Some(name) => Body::Refused(CommandCode::named(name)?),

@@ -1,4 +1,5 @@
-//! How a command arrives over HTTP. A new command has one such description, in a file of its own in [`crate::requests`].
+//! How a command arrives over HTTP. A new command has one such description, in a file of its own in
+//! [`crate::requests`].
 
 use std::marker::PhantomData;
 

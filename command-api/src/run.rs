@@ -1,7 +1,9 @@
-//! How a command runs: to its end, in a task of its own, whatever becomes of the request that brought it.
+//! How a command runs: to its end, in a task of its own, whatever becomes of the request that
+//! brought it.
 //!
-//! actix-web drops a running handler when the client resets its connection. So the handler only waits for the task; the
-//! task holds the idempotency key, decides, appends and counts. Shutting down waits for the tasks.
+//! actix-web drops a running handler when the client resets its connection. So the handler only
+//! waits for the task; the task holds the idempotency key, decides, appends and counts. Shutting
+//! down waits for the tasks.
 
 use std::time::Duration;
 
@@ -168,8 +170,8 @@ enum Ruled {
     Refused(CommandCode),
 }
 
-/// The decision on one state: the command's own rule first, then the client's condition (RFC 9110, 13.2.1: a precondition
-/// counts only where the request would have succeeded without it).
+/// The decision on one state: the command's own rule first, then the client's condition (RFC 9110,
+/// 13.2.1: a precondition counts only where the request would have succeeded without it).
 fn rule<A, C>(
     invocation: &Invocation<C>,
     seen: Seen<'_, A>,

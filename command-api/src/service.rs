@@ -50,8 +50,8 @@ struct Inner {
 }
 
 impl Service {
-    /// Commands will run on the runtime that this is called on: an actix worker's own runtime ends with the worker,
-    /// and would take commands with it whose clients have gone.
+    /// Commands will run on the runtime that this is called on: an actix worker's own runtime ends
+    /// with the worker, and would take commands with it whose clients have gone.
     pub(crate) fn new(
         store: EventStore,
         users: Aggregates<User>,

@@ -1,5 +1,5 @@
-//! A store of its own, and any number of command APIs on it, each on a free port and with its own runtime, as a process
-//! would have.
+//! A store of its own, and any number of command APIs on it, each on a free port and with its own
+//! runtime, as a process would have.
 
 use std::time::Duration;
 
@@ -181,7 +181,7 @@ impl TestStore {
         const WAITING: &str = "
             select count(*) from pg_stat_activity
             where datname = current_database() and wait_event_type = 'Lock'";
-        let (deadline, pool) = (Duration::from_secs(2), self.pool());
+        let (deadline, pool) = (Duration::from_secs(20), self.pool());
         testkit::eventually(deadline, || async {
             let waiting: i64 = sqlx::query_scalar(WAITING)
                 .fetch_one(&pool)

@@ -1,4 +1,5 @@
-//! Bounded queues and deadlines: what a client is told when there is no room or no time, and that nothing is lost by it.
+//! Bounded queues and deadlines: what a client is told when there is no room or no time, and that
+//! nothing is lost by it.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ async fn a_command_past_its_deadline_is_503_outcome_unknown_and_runs_to_its_end(
     assert_eq!(unknown.header("retry-after"), Some("1"));
     assert!(store.event_types().await.is_empty());
     locks.rollback().await.expect("the locks are free");
-    eventually(Duration::from_secs(5), || async {
+    eventually(Duration::from_secs(30), || async {
         let types = store.event_types().await;
         if types == ["UserRegistered"] {
             Ok(())
@@ -47,7 +48,7 @@ async fn a_full_mailbox_is_503_with_retry_after_and_those_inside_are_done() {
     };
     let tries: Vec<_> = (0..8).map(rename).collect();
     // One runs, two wait, five are refused at once, while nothing goes on.
-    eventually(Duration::from_secs(2), || async {
+    eventually(Duration::from_secs(20), || async {
         let refused = tries.iter().filter(|attempt| attempt.is_finished()).count();
         if refused == 5 { Ok(()) } else { Err(refused) }
     })
@@ -86,7 +87,7 @@ async fn a_full_lane_is_503_with_retry_after_and_those_inside_are_done() {
         tokio::spawn(answer(request.json(&user(Uuid::now_v7()))))
     };
     let tries: Vec<_> = (0..10).map(register).collect();
-    eventually(Duration::from_secs(2), || async {
+    eventually(Duration::from_secs(20), || async {
         let refused = tries.iter().filter(|attempt| attempt.is_finished()).count();
         if refused >= 6 { Ok(()) } else { Err(refused) }
     })

@@ -45,7 +45,7 @@ async fn a_client_that_resets_its_connection_does_not_stop_its_command() {
     }
     assert!(store.event_types().await.is_empty());
     locks.rollback().await.expect("the locks are free");
-    eventually(Duration::from_secs(5), || async {
+    eventually(Duration::from_secs(30), || async {
         let types = store.event_types().await;
         if types.len() == ids.len() {
             Ok(())
@@ -69,7 +69,7 @@ async fn requests_that_are_dropped_at_any_moment_leave_no_session_in_a_transacti
         let client = tokio::task::spawn_blocking(move || send_and_reset(port, &token, id, wait));
         client.await.expect("the client");
     }
-    eventually(Duration::from_secs(5), || async {
+    eventually(Duration::from_secs(30), || async {
         let idle = store.idle_in_transaction().await;
         if idle == 0 { Ok(()) } else { Err(idle) }
     })
@@ -101,9 +101,9 @@ async fn a_shutdown_under_load_loses_no_answered_command_and_answers_every_accep
     let clients: Vec<_> = (0..8)
         .map(|_| tokio::spawn(hammer(app.url("/v1/users"), token.clone())))
         .collect();
-    eventually(Duration::from_secs(5), || async {
+    eventually(Duration::from_secs(30), || async {
         let count = store.event_types().await.len();
-        if count > 100 { Ok(()) } else { Err(count) }
+        if count > 50 { Ok(()) } else { Err(count) }
     })
     .await;
     app.stop().await;
@@ -121,7 +121,7 @@ async fn a_shutdown_under_load_loses_no_answered_command_and_answers_every_accep
             "{id} was answered 201 and is lost"
         );
     }
-    assert!(acknowledged.len() > 100);
+    assert!(acknowledged.len() > 50);
     let unanswered = stored.len() - acknowledged.len();
     assert_eq!(
         unanswered, 0,
