@@ -11,6 +11,10 @@ use serde_json::Value;
 /// hear.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
+/// Shorter than `HTTP_HEAD_TIMEOUT`. The library opens connections ahead; one that was never used is ended by the server
+/// after that time, and a request that is sent on it at that moment would be lost.
+const IDLE_MAX: Duration = Duration::from_secs(1);
+
 /// Sends requests.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -67,6 +71,7 @@ impl Client {
     pub fn new() -> Self {
         let builder = reqwest::Client::builder()
             .no_proxy()
+            .pool_idle_timeout(IDLE_MAX)
             .timeout(ANSWERED_WITHIN);
         let http = builder.build().expect("an HTTP client");
         Self { http }

@@ -185,6 +185,10 @@ impl Pipeline {
             ("RATE_LIMIT_PER_SECOND", "0".to_owned()),
             ("SHUTDOWN_WAIT", "0s".to_owned()),
             ("PROJECTOR_LEASE", "2s".to_owned()),
+            // Connecting is slow in a binary that is not optimised, and slower when several start at once.
+            ("DB_ACQUIRE_TIMEOUT", "5s".to_owned()),
+            ("DB_POOL_COMMAND", "4".to_owned()),
+            ("DB_POOL_QUERY", "4".to_owned()),
             ("WORKER_THREADS", "2".to_owned()),
             ("RUST_LOG", "info".to_owned()),
         ];

@@ -9,7 +9,10 @@ use std::time::Duration;
 use crate::eventually;
 
 /// How much of a log is shown when a test fails.
-const SHOWN_LINES: usize = 40;
+const SHOWN_LINES: usize = 25;
+
+/// Access lines of a test under load say little and hide the rest.
+const REQUEST_LINE: &str = "\"message\":\"request\"";
 
 /// A signal other than SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +109,8 @@ impl Process {
 
     fn log_end(&self) -> String {
         let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let is_request = |line: &&str| line.contains(REQUEST_LINE);
+        let lines: Vec<&str> = log.lines().filter(|line| !is_request(line)).collect();
         lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n")
     }
 }

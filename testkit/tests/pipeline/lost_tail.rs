@@ -69,7 +69,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
     let kept = register(&before, std::slice::from_ref(&node), USERS).await;
     let kept_write = done(&before, &node, Command::rename(kept[0], "kept")).await;
     let dump = pipeline.home().join("event_store.dump");
-    dump_store(&pipeline.database_url(), &dump);
+    dump_store(&pipeline, &dump);
 
     // In every partition, so that each of them has lost something.
     let lost = register(&before, std::slice::from_ref(&node), 2 * USERS).await;
@@ -131,10 +131,23 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
         .await;
 }
 
-fn dump_store(url: &str, file: &Path) {
+fn dump_store(pipeline: &Pipeline, file: &Path) {
     let mut program = Program::new(program("pg_dump"));
     program.args(["--schema=event_store", "--format=custom"]);
-    succeeds(program.arg("--dbname").arg(url).arg("--file").arg(file));
+    succeeds(
+        program
+            .arg("--dbname")
+            .arg(plain_url(pipeline))
+            .arg("--file")
+            .arg(file),
+    );
+}
+
+/// Without our driver's own parameters.
+fn plain_url(pipeline: &Pipeline) -> String {
+    let url = pipeline.database_url();
+    url.split_once('?')
+        .map_or(url.clone(), |(plain, _)| plain.to_owned())
 }
 
 async fn restore_store(pipeline: &Pipeline, file: &Path) {
@@ -145,12 +158,7 @@ async fn restore_store(pipeline: &Pipeline, file: &Path) {
     dropped.expect("the schema is dropped");
     let mut program = Program::new(program("pg_restore"));
     program.args(["--exit-on-error", "--single-transaction"]);
-    succeeds(
-        program
-            .arg("--dbname")
-            .arg(pipeline.database_url())
-            .arg(file),
-    );
+    succeeds(program.arg("--dbname").arg(plain_url(pipeline)).arg(file));
 }
 
 fn succeeds(program: &mut Program) {

@@ -17,6 +17,8 @@ pub(crate) const TENANT: &str = "acme";
 /// How long a projection may take to come up to the head, on a busy machine and not optimised.
 pub(crate) const APPLIED_WITHIN: Duration = Duration::from_secs(40);
 
+/// How long a registration may be asked again.
+const REGISTERED_WITHIN: Duration = Duration::from_secs(20);
 /// How many registrations run at once.
 const REGISTERING: usize = 32;
 
@@ -25,15 +27,20 @@ pub(crate) fn admin(pipeline: &Pipeline, ledger: &Ledger) -> Writer {
     Writer::new(TENANT, pipeline.tokens().sign(TENANT, Who::Admin), ledger)
 }
 
-/// Registers users over the nodes in turn.
+/// Registers users over the nodes in turn; a node that has no connection left is asked again.
 pub(crate) async fn register(writer: &Writer, nodes: &[String], count: usize) -> Vec<Uuid> {
     let users: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
     let registering = users.iter().zip(nodes.iter().cycle()).map(|(user, node)| {
         let command = Command::register(*user, &format!("{user}@example.org"), "Ada");
-        async move {
-            let answer = writer.send(node, command).await.expect("an answer");
-            assert_eq!(answer.status, 201, "{}", answer.text());
-        }
+        testkit::eventually(REGISTERED_WITHIN, move || {
+            let command = command.clone();
+            async move {
+                let answer = writer.send(node, command).await.expect("an answer");
+                (answer.status == 201)
+                    .then_some(())
+                    .ok_or_else(|| answer.text())
+            }
+        })
     });
     futures_util::stream::iter(registering)
         .buffer_unordered(REGISTERING)
