@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test services services-stop lint docs ci bench-append bench-append-long
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -18,6 +18,9 @@ demo: ## against a running `make run`: register a few hundred users and read the
 
 test: ## every test; starts the servers it needs and stops what it started
 	@scripts/test
+
+kills: ## kill -9 the projector 20 times under load and compare every row with the fold of its events
+	RUNNEL_KILLS=20 cargo test -p projector --test process killed_under_load
 
 services: ## start a PostgreSQL for tests and write .runnel/test.env, so that `cargo test` works by hand
 	@scripts/services start

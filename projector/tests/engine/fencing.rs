@@ -65,7 +65,11 @@ async fn a_lease_that_is_taken_in_the_middle_of_a_batch_waits_for_it_and_nothing
         !rival.holds("tally").contains(&Partition(0)),
         "that one was in the batch's hands"
     );
-    assert_eq!(rival.holds("tally").len(), 2, "its share of the others");
+    // Two is its share; three when the slow one is taken for dead by then.
+    assert!(
+        rival.holds("tally").len() >= 2,
+        "one lock does not keep it from the others"
+    );
     stage
         .execute("update projection.lease set expires_at = '-infinity'")
         .await;
