@@ -339,3 +339,6 @@ fn releases(candidate: &Candidate, key: LockKey, owner: &str) -> bool {
     let mut pairs = candidate.entry.release.iter().zip(&candidate.release);
     pairs.any(|(claim, homed): (&Claim, &Homed)| homed.key == key && claim.owner == owner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,9 @@ async fn what_was_cached_of_a_lost_tail_is_not_believed() {
 async fn a_lane_that_connects_to_another_history_begins_the_next_incarnation() {
     let fixture = Fixture::create().await;
     let pool = fixture.database.pool();
-    fixture.node().await.grow(&user(1), 3).await;
+    let first = fixture.node().await;
+    first.grow(&user(1), 3).await;
+    first.appender.shutdown().await;
     sqlx::query("update event_store.incarnation set timeline = timeline + 7")
         .execute(&pool)
         .await

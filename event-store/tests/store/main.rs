@@ -4,6 +4,7 @@ mod append;
 mod batch;
 mod claims;
 mod cqrs;
+mod homes;
 mod incarnations;
 mod limits;
 mod outcomes;
