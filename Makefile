@@ -7,20 +7,25 @@ SHELL := /bin/bash
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
+# `make run PROFILE=dev` uses what `make test` has built.
+PROFILE ?= quick
+PROGRAMS = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+
 # PostgreSQL first: when it has to be installed and cannot be, that is said before the long build, not after it.
 run: ## build, find or install PostgreSQL, and run everything in one process (Ctrl-C stops it, the data stays)
 	@bin=$$(scripts/postgres) && \
-	cargo build --profile quick -p runnel -p projector && \
-	RUNNEL_POSTGRES_BIN=$$bin exec target/quick/runnel up
+	cargo build --profile $(PROFILE) -p runnel -p projector && \
+	RUNNEL_POSTGRES_BIN=$$bin exec $(PROGRAMS)/runnel up
 
 demo: ## against a running `make run`: register a few hundred users and read them back
-	@cargo build --profile quick -p runnel --quiet && target/quick/runnel demo
+	@cargo build --profile $(PROFILE) -p runnel --quiet && $(PROGRAMS)/runnel demo
 
 test: ## every test; starts the servers it needs and stops what it started
 	@scripts/test
 
 kills: ## kill -9 the projector 20 times under load and compare every row with the fold of its events
 	RUNNEL_KILLS=20 cargo test -p projector --test process killed_under_load
+	RUNNEL_KILLS=20 cargo test -p testkit --test pipeline killed_in_turns
 
 services: ## start a PostgreSQL for tests and write .runnel/test.env, so that `cargo test` works by hand
 	@scripts/services start

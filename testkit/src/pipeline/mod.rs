@@ -6,6 +6,7 @@
 //! | [`binaries`] | where the built binaries are; builds them when they are missing or stale |
 //! | [`process`], [`node`] | a process that can be killed, and one that serves |
 //! | [`tokens`], [`client`] | who asks, and how |
+//! | [`command`] | the commands, and who sends them and writes down the answers |
 //! | [`ledger`] | what clients were told, checked against the log (I1, I2) |
 //! | [`log`], [`tail`] | the log's own shape, and what a reader saw of it (I2, I3) |
 //! | [`view`] | every row of `user_view` against an independent fold of its events (I5) |
@@ -15,6 +16,7 @@
 pub mod binaries;
 pub mod canary;
 pub mod client;
+pub mod command;
 pub mod ledger;
 pub mod log;
 pub mod node;
@@ -35,6 +37,7 @@ use crate::TestDatabase;
 use crate::database::TEST_PARTITIONS;
 
 pub use client::{Answer, Client, Unanswered};
+pub use command::{Command, Writer};
 pub use ledger::Ledger;
 pub use log::EventLog;
 pub use node::{Node, Service};
@@ -184,8 +187,11 @@ impl Pipeline {
             ("STORE_PARTITIONS", partitions),
             ("RATE_LIMIT_PER_SECOND", "0".to_owned()),
             ("SHUTDOWN_WAIT", "0s".to_owned()),
+            // See `client::IDLE_MAX`.
+            ("HTTP_HEAD_TIMEOUT", "10s".to_owned()),
             ("PROJECTOR_LEASE", "2s".to_owned()),
-            // Connecting is slow in a binary that is not optimised, and slower when several start at once.
+            // Connecting is slow in a binary that is not optimised, and slower when several start
+            // at once.
             ("DB_ACQUIRE_TIMEOUT", "5s".to_owned()),
             ("DB_POOL_COMMAND", "4".to_owned()),
             ("DB_POOL_QUERY", "4".to_owned()),

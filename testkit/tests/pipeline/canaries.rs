@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use testkit::pipeline::canary::{Canaries, found};
-use testkit::pipeline::ledger::{Command, Writer};
+use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Client, Ledger, Node, Pipeline, Service, Who};
 use uuid::Uuid;

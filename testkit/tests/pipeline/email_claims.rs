@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use sqlx::PgPool;
-use testkit::pipeline::ledger::{Command, Writer};
+use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::{EventLog, Ledger, Pipeline, Service};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use testkit::pipeline::ledger::{Command, Writer};
+use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::{Answer, Ledger, Node, Pipeline, Service};
 use uuid::Uuid;
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use testkit::pipeline::ledger::Command;
+use testkit::pipeline::command::Command;
 use testkit::pipeline::proxy::{CommitFate, Proxy};
 use testkit::pipeline::{Answer, Ledger, Pipeline, Service};
 

@@ -7,7 +7,7 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use sqlx::Executor as _;
-use testkit::pipeline::ledger::{Command, Writer};
+use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Client, Ledger, Pipeline, Service, Who};
 use testkit::servers::workspace_root;

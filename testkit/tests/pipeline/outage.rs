@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use testkit::pipeline::ledger::{Command, Outcome, Writer};
+use testkit::pipeline::command::{Command, Writer};
+use testkit::pipeline::ledger::Outcome;
 use testkit::pipeline::proxy::Proxy;
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Client, Ledger, Pipeline, Service, Who};

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use sqlx::PgPool;
-use testkit::pipeline::ledger::{Command, Outcome, Writer};
+use testkit::pipeline::command::{Command, Writer};
+use testkit::pipeline::ledger::Outcome;
 use testkit::pipeline::process::Signal;
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Client, Ledger, Node, Pipeline, Service, Who};
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use crate::scene::{APPLIED_WITHIN, Load, TENANT, admin, ask, at_random, register};
 
-/// `RUNNEL_KILLS=20` is what `make test-kills` asks for.
+/// `make kills` asks for 20.
 const KILLS: &str = "RUNNEL_KILLS";
 const KILLS_DEFAULT: usize = 3;
 const USERS: usize = 60;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use testkit::pipeline::ledger::{Command, Writer};
+use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::{Answer, Client, Ledger, Node, Pipeline, Service, Who};
 use uuid::Uuid;
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use testkit::database::TEST_PARTITIONS;
-use testkit::pipeline::ledger::{Command, Outcome, Writer};
+use testkit::pipeline::command::{Command, Writer};
+use testkit::pipeline::ledger::Outcome;
 use testkit::pipeline::tail::Tails;
 use testkit::pipeline::{Ledger, Pipeline, Service};
 use uuid::Uuid;
