@@ -157,8 +157,10 @@ impl UserRow {
                 row
             }
         };
-        if recorded.sequence != row.version + 1 {
-            return Err("the event does not follow the row's version");
+        // A gap is no contradiction: the engine proves that no position is skipped, so what is
+        // missing was discarded by an operator, and the user's later events must still count.
+        if recorded.sequence <= row.version {
+            return Err("the event is older than the row");
         }
         row.version = recorded.sequence;
         row.display_name = match row.status {
