@@ -19,6 +19,10 @@ impl Parked {
     /// The set that a checkpoint speaks of; none when another one is remembered.
     #[must_use]
     pub(crate) fn of(&self, generation: i32, checkpoint: &Checkpoint) -> Option<Arc<ParkedSet>> {
+        // Every change raises the version, so at 0 nothing was ever parked.
+        if checkpoint.parked_version == 0 {
+            return Some(Arc::default());
+        }
         let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
         let set = sets.get(&checkpoint.partition);
         let same = |set: &&Arc<ParkedSet>| {

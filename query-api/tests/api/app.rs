@@ -305,6 +305,11 @@ pub(crate) async fn activate(pool: &PgPool) {
 }
 
 impl TestApp {
+    /// A transaction of the owner.
+    pub(crate) async fn begin(&self) -> sqlx::Transaction<'static, sqlx::Postgres> {
+        self.pool.begin().await.expect("a transaction")
+    }
+
     /// A number that a statement gives.
     pub(crate) async fn count(&self, statement: &str) -> i64 {
         sqlx::query_scalar(statement)
