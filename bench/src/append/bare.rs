@@ -1,6 +1,7 @@
 //! The bare multi-row insert: the same rows into the same table with the same indexes, as many in
 //! one statement as ours had in a batch, each statement its own transaction, on as many connections
-//! as ours has lanes. No head, no lock, no judge, no stream row: what this PostgreSQL can do at most.
+//! as ours has lanes. No head, no lock, no judge, no stream row: what this PostgreSQL can do at
+//! most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -77,6 +77,17 @@ impl Cell {
         time.as_secs_f64() * 1e6 / float(self.events.max(1))
     }
 
+    /// Microseconds of the server's sessions an event.
+    pub(super) fn session_micros(&self) -> f64 {
+        self.micros_an_event(self.cpu.backends)
+    }
+
+    /// Events for a second of processor time of server and program together: what the machine
+    /// would do if it did nothing else. A busy neighbour spoils it less than the rate.
+    pub(super) fn events_a_cpu_second(&self) -> f64 {
+        1e6 / self.micros_an_event(self.cpu.server + self.cpu.client)
+    }
+
     /// WAL bytes an event.
     pub(super) fn wal_an_event(&self) -> f64 {
         float(self.wal_bytes) / float(self.events.max(1))

@@ -1,5 +1,6 @@
-//! The order of the measurements. Machines drift: they warm up, and neighbours come and go. So every
-//! contender is measured at every level in every round, and each round begins with another one.
+//! The order of the measurements. Machines drift: they warm up, and neighbours come and go. So
+//! every contender is measured at every level in every round, and each round begins with another
+//! one.
 
 use super::cell::{Cell, Contender};
 use super::{AppendArgs, bare, ours, say, statements, stock};
