@@ -184,7 +184,8 @@ async fn open(pool: &PgPool) -> Result<EventStore, OpenError> {
         match EventStore::open(pool.clone()).await {
             Err(OpenError::Database(error)) if tries < OPEN_TRIES_MAX && is_away(&error) => {
                 if tries == 1 {
-                    tracing::warn!(error = %platform::telemetry::chain(&error), "waiting for the database");
+                    let error = platform::telemetry::chain(&error);
+                    tracing::warn!(%error, "waiting for the database");
                 }
                 tokio::time::sleep(OPEN_AGAIN).await;
             }

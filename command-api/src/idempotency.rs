@@ -1,4 +1,5 @@
-//! `Idempotency-Key`: which request a key belongs to, and which keys are in use by this process right now.
+//! `Idempotency-Key`: which request a key belongs to, and which keys are in use by this process
+//! right now.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};

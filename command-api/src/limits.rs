@@ -1,4 +1,5 @@
-//! `GET /v1/limits`: every bound that a client can meet, so that nobody has to find one by running into it.
+//! `GET /v1/limits`: every bound that a client can meet, so that nobody has to find one by running
+//! into it.
 
 use actix_web::{HttpResponse, web};
 use domain::user::ACTIVITY_INTERVAL_MINUTES;

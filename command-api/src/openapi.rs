@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use platform::build_info::BuildInfo;
-use platform::http::{HttpCode, ProblemBody, ProblemCode};
+use platform::http::{HttpCode, IDEMPOTENCY_KEY_MAX, PROBLEM_JSON, ProblemBody, ProblemCode};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
@@ -16,9 +16,10 @@ use crate::request::{BodyForm, Request};
 use crate::routes::ROUTES;
 
 const DESCRIPTION: &str = "\
-Commands of Runnel. Every mutating route takes an `Idempotency-Key`: the same key with the same request gets the same \
-answer, marked `Idempotency-Replayed: true`. `Consistency-Token` of an answer, sent with a read, makes the read show the \
-command's effect. Errors are `application/problem+json` (RFC 9457); match on `code`.";
+Commands of Runnel. Every mutating route takes an `Idempotency-Key`: the same key with the same \
+request gets the same answer, marked `Idempotency-Replayed: true`. `Consistency-Token` of an \
+answer, sent with a read, makes the read show the command's effect. Errors are \
+`application/problem+json` (RFC 9457); match on `code`.";
 
 /// What any command can be answered with by the HTTP layer.
 const HTTP_CODES: [HttpCode; 14] = [
@@ -136,15 +137,24 @@ fn reference<T: ToSchema>() -> Value {
 }
 
 fn parameters(path: &str) -> Vec<Value> {
-    let header = |name, description, schema| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
+    let header = |name, description, schema| {
+        json!({
+            "name": name,
+            "in": "header",
+            "required": false,
+            "description": description,
+            "schema": schema,
+        })
+    };
     let id = path.contains("{id}").then(|| {
-        json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } })
+        let schema = json!({ "type": "string", "format": "uuid" });
+        json!({ "name": "id", "in": "path", "required": true, "schema": schema })
     });
     let own = [
         header(
             "Idempotency-Key",
             "Makes a repeated request get the first one's answer.",
-            json!({ "type": "string", "minLength": 1, "maxLength": platform::http::IDEMPOTENCY_KEY_MAX }),
+            json!({ "type": "string", "minLength": 1, "maxLength": IDEMPOTENCY_KEY_MAX }),
         ),
         header(
             "If-Match",
@@ -176,13 +186,19 @@ fn responses<R: Request>(path: &str) -> BTreeMap<String, Value> {
 }
 
 fn success() -> Value {
-    let header = |description, example: &str| json!({ "description": description, "schema": { "type": "string", "example": example } });
+    let header = |description, example: &str| {
+        let schema = json!({ "type": "string", "example": example });
+        json!({ "description": description, "schema": schema })
+    };
     json!({
         "description": "Done, or already as asked.",
         "headers": {
             "ETag": header("The version, for If-Match.", "\"v7\""),
             "Consistency-Token": header("Send it with a read that must show this.", "1.3.1042"),
-            "Location": header("Where the changed resource lies.", "/v1/users/018f3c2e-0000-7000-8000-000000000001"),
+            "Location": header(
+                "Where the changed resource lies.",
+                "/v1/users/018f3c2e-0000-7000-8000-000000000001",
+            ),
             "Idempotency-Replayed": header("`true` when the answer was given before.", "true"),
         },
         "content": { "application/json": { "schema": reference::<Done<'static>>() } },
@@ -202,7 +218,7 @@ fn problems(codes: &[&dyn ProblemCode]) -> BTreeMap<String, Value> {
     let response = |lines: Vec<String>| {
         json!({
             "description": lines.join("\n\n"),
-            "content": { platform::http::PROBLEM_JSON: { "schema": reference::<ProblemBody<'static>>() } },
+            "content": { PROBLEM_JSON: { "schema": reference::<ProblemBody<'static>>() } },
         })
     };
     by_status

@@ -1,5 +1,5 @@
-//! The decide loop on a real store: a counting aggregate whose `apply` cannot hide an event that was applied twice or not at
-//! all.
+//! The decide loop on a real store: a counting aggregate whose `apply` cannot hide an event that
+//! was applied twice or not at all.
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};

@@ -17,7 +17,8 @@ impl Request for DeactivateRequest {
 
     const ROUTE: &'static str = "POST /v1/users/{id}/deactivate";
     const COLLECTION: &'static str = USERS;
-    const SUMMARY: &'static str = "Deactivate a user: until it is reactivated, nothing else is possible. It keeps its e-mail address.";
+    const SUMMARY: &'static str = "Deactivate a user: until it is \
+        reactivated, nothing else is possible. It keeps its e-mail address.";
     const BODY: BodyForm = BodyForm::Empty;
     const REFUSALS: &'static [CommandCode] = &[CommandCode::UserNotFound];
 

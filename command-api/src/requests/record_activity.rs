@@ -17,7 +17,8 @@ impl Request for RecordActivityRequest {
 
     const ROUTE: &'static str = "POST /v1/users/{id}/activity";
     const COLLECTION: &'static str = USERS;
-    const SUMMARY: &'static str = "Record that a user is active; at most one event every five minutes, otherwise nothing changes.";
+    const SUMMARY: &'static str = "Record that a user is active; at most one event \
+        every five minutes, otherwise nothing changes.";
     const BODY: BodyForm = BodyForm::Empty;
     const REFUSALS: &'static [CommandCode] =
         &[CommandCode::UserNotFound, CommandCode::UserDeactivated];

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
 use testkit::eventually;
 use uuid::Uuid;
 
@@ -106,4 +107,51 @@ async fn a_full_lane_is_503_with_retry_after_and_those_inside_are_done() {
     assert_eq!(done + full, 10);
     assert!(done >= 3 && full >= 6, "{done} done, {full} refused");
     assert_eq!(store.event_types().await.len(), done + 1);
+}
+
+#[tokio::test]
+async fn without_its_database_a_command_is_503_and_afterwards_it_is_done() {
+    let store = TestStore::create().await;
+    let app = store.start(&[("DB_ACQUIRE_TIMEOUT", "500ms")]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    app.register(&token, id).await.expect(201, "");
+    let name = sqlx::query_scalar("select current_database()")
+        .fetch_one(&store.pool())
+        .await;
+    let name: String = name.expect("a name");
+    let server = testkit::servers::postgres_url();
+    let mut server = PgConnection::connect(&server).await.expect("a connection");
+    let gate = |open: bool| format!("alter database {name} allow_connections {open}");
+    server
+        .execute(gate(false).as_str())
+        .await
+        .expect("the gate is shut");
+    let cut =
+        format!("select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'");
+    server
+        .execute(cut.as_str())
+        .await
+        .expect("the sessions are cut");
+    let body = json!({ "name": "New" });
+    let rename = || {
+        answer(
+            app.request("PATCH", &format!("/v1/users/{id}"), &token)
+                .json(&body),
+        )
+    };
+    let refused = rename().await.expect(503, "unavailable");
+    assert!(refused.header("retry-after").is_some());
+    server
+        .execute(gate(true).as_str())
+        .await
+        .expect("the gate is open");
+    let done = eventually(Duration::from_secs(20), || async {
+        let answer = rename().await;
+        if answer.status == 200 {
+            Ok(answer)
+        } else {
+            Err(answer.status)
+        }
+    });
+    assert_eq!(done.await.body["version"], json!(2));
 }

@@ -9,6 +9,7 @@
 
 mod cache;
 mod mailbox;
+mod ruling;
 
 use std::sync::Arc;
 
@@ -17,133 +18,23 @@ use cqrs_es::Aggregate;
 use events::{
     ConsistencyToken, DecodeError, Metadata, NewEvent, Partition, RecordedEvent, Scope, StreamId,
 };
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::to_raw_value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::cache::{Cache, Cached};
 pub use self::mailbox::MailboxFull;
 use self::mailbox::Mailboxes;
-use crate::append::{Appender, Heads};
-use crate::entry::{
-    AppendError, Claim, Condition, Entry, KeyedOutcome, ReadMark, StoredOutcome, Verdict, Write,
+pub use self::ruling::{
+    AggregateSettings, Codec, EncodedEvent, ExecuteError, Executed, Ruling, Seen, Target,
 };
-use crate::store::{EventStore, ReadError};
+use crate::append::{Appender, Heads};
+use crate::entry::{AppendError, Condition, Entry, ReadMark, Verdict, Write};
+use crate::store::EventStore;
 
 /// How often a command is decided anew, after the first time, when its stream has moved or the
 /// store has forked.
 pub const DECIDE_AGAIN_MAX: u32 = 5;
-
-/// How the events of an aggregate are written and read.
-pub struct Codec<E> {
-    /// Reads type, version and payload.
-    pub decode: fn(&str, i32, &str) -> Result<E, DecodeError>,
-    /// Writes an event's type, version and payload.
-    pub encode: fn(&E) -> serde_json::Result<EncodedEvent>,
-}
-
-/// An event as the store takes it, without id and metadata.
-pub struct EncodedEvent {
-    /// Its type, such as `UserRegistered`.
-    pub event_type: &'static str,
-    /// The version of its payload's shape.
-    pub event_version: i32,
-    /// The payload, JSON.
-    pub payload: Box<RawValue>,
-}
-
-/// Bounds of the aggregates that are kept and of the commands that wait.
-#[derive(Clone, Copy, Debug)]
-pub struct AggregateSettings {
-    /// The most bytes that cached aggregates may weigh.
-    pub cache_bytes_max: u64,
-    /// The most commands that wait for one stream.
-    pub mailbox_max: usize,
-}
-
-/// What a command is run on, and for whom.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// On whose behalf.
-    pub scope: &'a Scope,
-    /// The stream.
-    pub stream: &'a StreamId,
-    /// The caller has just made the stream's id at random: nothing can have it, so nothing is
-    /// loaded.
-    pub fresh: bool,
-}
-
-/// What the decider sees: a state, and the version that it stands at; 0 is "there is no such
-/// stream".
-pub struct Seen<'a, A> {
-    /// The aggregate.
-    pub state: &'a A,
-    /// The stream's version.
-    pub version: i64,
-}
-
-/// What the closure made of a command. Without events it is a no-op or a refusal; it stands only
-/// when the version that was seen still holds under the partition's lock.
-pub struct Ruling<E, R> {
-    /// The events, if any.
-    pub events: Vec<E>,
-    /// Claims to take.
-    pub take: Vec<Claim>,
-    /// Claims to give back.
-    pub release: Vec<Claim>,
-    /// The idempotency key with its answers, when the client sent one.
-    pub outcome: Option<KeyedOutcome>,
-    /// What the caller wants to know about the ruling that was taken.
-    pub answer: R,
-}
-
-/// What became of a command.
-#[derive(Debug)]
-pub enum Executed<R> {
-    /// The ruling was taken: its events are durable, or it had none and was true under the lock.
-    Taken {
-        /// The ruling's answer.
-        answer: R,
-        /// The stream's version.
-        version: i64,
-        /// What a read must have passed to show what was decided.
-        token: ConsistencyToken,
-    },
-    /// The idempotency key was answered before.
-    Duplicate(StoredOutcome),
-    /// The idempotency key was used for another request.
-    KeyReused,
-    /// Another owner holds the claim.
-    ClaimTaken {
-        /// What is claimed.
-        kind: &'static str,
-    },
-    /// The stream that it creates is there.
-    IdTaken,
-}
-
-/// Why a command came to no end.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
-    /// Too many commands wait for the stream; nothing was done.
-    #[error(transparent)]
-    MailboxFull(#[from] MailboxFull),
-    /// The state could not be loaded; nothing was done.
-    #[error("the aggregate could not be loaded")]
-    Load(#[from] ReadError),
-    /// A stored event cannot be read; nothing was done.
-    #[error("a stored event of the aggregate cannot be read")]
-    Decode(#[from] DecodeError),
-    /// An event cannot be written; nothing was done.
-    #[error("an event cannot be written")]
-    Encode(#[from] serde_json::Error),
-    /// Other processes were faster each time; nothing was done.
-    #[error("the stream moved on each of {} attempts", DECIDE_AGAIN_MAX + 1)]
-    Contended,
-    /// The append gave no verdict.
-    #[error("the append gave no verdict")]
-    Append(#[source] AppendError),
-}
 
 /// The aggregates of one type: deciding, with their cache and their mailboxes. A clone is cheap and
 /// shares both.
