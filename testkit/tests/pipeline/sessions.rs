@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
+use serde_json::json;
 use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::{Answer, Client, Ledger, Node, Pipeline, Service, Who};
 use uuid::Uuid;
@@ -23,6 +24,8 @@ struct Session {
     command: String,
     queries: [String; 2],
     user: Uuid,
+    /// Nobody else is there.
+    region: String,
 }
 
 impl Session {
@@ -37,7 +40,18 @@ impl Session {
     }
 
     async fn read(&self, node: usize, token: &str, more: &[(&'static str, &str)]) -> Answer {
-        let url = format!("{}/v1/users/{}", self.queries[node], self.user);
+        let path = format!("/{}", self.user);
+        self.read_at(&path, node, token, more).await
+    }
+
+    async fn read_at(
+        &self,
+        path: &str,
+        node: usize,
+        token: &str,
+        more: &[(&'static str, &str)],
+    ) -> Answer {
+        let url = format!("{}/v1/users{path}", self.queries[node]);
         let mut headers = vec![("consistency-token", token)];
         headers.extend(more);
         ask(&self.client, url, &self.bearer, &headers).await
@@ -52,13 +66,19 @@ async fn session(
 ) -> Session {
     let writer = admin(pipeline, ledger);
     let user = register(&writer, &[command.url()], 1).await[0];
+    let region = user.simple().to_string();
+    let moved = Command::update(user, json!({ "region": region }));
+    let answer = writer.send(&command.url(), moved).await.expect("an answer");
+    assert_eq!(answer.status, 200, "{}", answer.text());
     Session {
         writer,
         client: Client::new(),
-        bearer: pipeline.tokens().sign(TENANT, Who::User(user)),
+        // A list of a region is for operators.
+        bearer: pipeline.tokens().sign(TENANT, Who::Operator),
         command: command.url(),
         queries: queries.map(Node::url),
         user,
+        region,
     }
 }
 
@@ -97,15 +117,27 @@ async fn never_goes_back(number: usize, session: &Session) -> usize {
         let name = format!("name {number}-{round}");
         let written = session.write(&name).await;
         let mut token = written.token().expect("a token").to_owned();
-        for _ in 0..3 {
-            let read = session.read(dice.roll(2), &token, &[]).await;
+        for way in 0..3 {
+            // By its id, in a batch, in a list: each has a way of its own through caches and
+            // database.
+            let path = match way {
+                0 => format!("/{}", session.user),
+                1 => format!("?ids={}", session.user),
+                _ => format!(
+                    "?region={}&active_since=2020-01-01T00:00:00Z",
+                    session.region
+                ),
+            };
+            let read = session.read_at(&path, dice.roll(2), &token, &[]).await;
             if read.is_retry_later() {
                 continue;
             }
             assert_eq!(read.status, 200, "{}", read.text());
+            let body = read.json();
+            let row = if way == 0 { &body } else { &body["items"][0] };
             // Nobody else writes here: a read shows exactly the last write, or nothing.
-            assert_eq!(read.version(), written.version(), "{}", read.text());
-            assert_eq!(read.json()["name"], name);
+            assert_eq!(row["version"].as_i64(), written.version(), "{path}: {body}");
+            assert_eq!(row["name"], name);
             read.token()
                 .expect("a read has a token")
                 .clone_into(&mut token);
