@@ -155,12 +155,14 @@ pub struct EmailKey {
 }
 
 impl EmailKey {
-    /// The label under which the secret yields the key of today's hashes. Command and query side derive the same key.
+    /// The label under which the secret yields the key of today's hashes. Command and query side
+    /// derive the same key.
     pub const LABEL: &str = "email key 1";
     /// Which key that is.
     pub const VERSION: i16 = 1;
 
-    /// The parts that are hashed: `HMAC-SHA-256(key, [tenant, normalised address])`, each part preceded by its length.
+    /// The parts that are hashed: `HMAC-SHA-256(key, [tenant, normalised address])`, each part
+    /// preceded by its length.
     #[must_use]
     pub fn parts(tenant: &TenantId, email: &Email) -> [Vec<u8>; 2] {
         let address = email.normalised().into_bytes();

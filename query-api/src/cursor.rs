@@ -58,8 +58,8 @@ impl Cursors {
         Ok((i64::from_be_bytes(*micros), Uuid::from_bytes(*id)))
     }
 
-    /// Which list, in 16 bytes: a cursor of another tenant or of other conditions is none of it. The
-    /// limit may change from page to page.
+    /// Which list, in 16 bytes: a cursor of another tenant or of other conditions is none of it.
+    /// The limit may change from page to page.
     fn list(&self, tenant: &TenantId, query: &PageQuery) -> [u8; 16] {
         let tenant = tenant.as_str().as_bytes();
         let whole = match query {

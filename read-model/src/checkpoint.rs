@@ -1,5 +1,6 @@
-//! How far a projection has come, as its readers see it. The active generation is joined in SQL, never remembered: what a
-//! statement answers is true of the rows that the same connection reads afterwards.
+//! How far a projection has come, as its readers see it. The active generation is joined in SQL,
+//! never remembered: what a statement answers is true of the rows that the same connection reads
+//! afterwards.
 
 use events::{Address, ConsistencyToken, Partition, TenantId, TokenEntry};
 use sqlx::postgres::PgRow;
@@ -70,7 +71,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The position that rows read afterwards are true as of; partitions without any event are left out.
+    /// The position that rows read afterwards are true as of; partitions without any event are left
+    /// out.
     #[must_use]
     pub fn as_of(&self) -> ConsistencyToken {
         let begun = self.checkpoints.iter().filter(|one| one.position > 0);

@@ -67,8 +67,8 @@ pub trait Projection: Send + Sync + 'static {
     /// The revision of the fold; a changed fold is a new revision.
     fn revision(&self) -> i32;
 
-    /// The tables behind the views `read_model.<table>`; each generation has its own, `read_model.<table>_g<n>`. A
-    /// projection with one table names it as itself.
+    /// The tables behind the views `read_model.<table>`; each generation has its own,
+    /// `read_model.<table>_g<n>`. A projection with one table names it as itself.
     fn tables(&self) -> Vec<&'static str> {
         vec![self.name()]
     }

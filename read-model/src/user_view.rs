@@ -36,8 +36,8 @@ pub const REVISION: i32 = 1;
 /// What a deactivated user is shown as.
 pub const DEACTIVATED_NAME: &str = "Deactivated user";
 
-/// Which user: the key of a row, and what a cache keeps it under. (In front of it a cache has the field set, which is how a
-/// role shows: what one role may not see is another set.)
+/// Which user: the key of a row, and what a cache keeps it under. (In front of it a cache has the
+/// field set, which is how a role shows: what one role may not see is another set.)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserKey {
     /// The tenant.

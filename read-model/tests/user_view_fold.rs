@@ -1,5 +1,5 @@
-//! The golden fold of `user_view`: a changed fold without a new `REVISION` fails here, and rows do not depend on how the
-//! events were cut into batches.
+//! The golden fold of `user_view`: a changed fold without a new `REVISION` fails here, and rows do
+//! not depend on how the events were cut into batches.
 
 mod database;
 

@@ -1,4 +1,5 @@
-//! The reads of `user_view` on a real PostgreSQL: what they find, in which order, for whom, and by which plan.
+//! The reads of `user_view` on a real PostgreSQL: what they find, in which order, for whom, and by
+//! which plan.
 
 mod database;
 
@@ -17,7 +18,8 @@ fn scope(tenant_name: &str, role: Role) -> Scope {
     }
 }
 
-/// Users 1 to `count` of a tenant in one region; user n was active at minute n, but every third at minute 3 like the third.
+/// Users 1 to `count` of a tenant in one region; user n was active at minute n, but every third at
+/// minute 3 like the third.
 async fn fill(views: &Views, log: &mut History, tenant_name: &str, count: u128) {
     let owner = tenant(tenant_name);
     for number in 1..=count {
@@ -217,8 +219,8 @@ async fn one_user_is_read_together_with_the_checkpoint_of_its_partition() {
     );
 }
 
-/// Fills the table by SQL, so that a plan by sequential scan would be the worse one, and asks for every plan twice: with the
-/// values known and with them unknown.
+/// Fills the table by SQL, so that a plan by sequential scan would be the worse one, and asks for
+/// every plan twice: with the values known and with them unknown.
 #[tokio::test]
 async fn every_hot_statement_is_answered_by_an_index() {
     let views = Views::create().await;

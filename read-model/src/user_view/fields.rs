@@ -1,5 +1,5 @@
-//! What is served of a row, and to whom. The policy of the view: a `user` reads others without `email` and `last_active`;
-//! itself, and operators and admins of the tenant, read everything.
+//! What is served of a row, and to whom. The policy of the view: a `user` reads others without
+//! `email` and `last_active`; itself, and operators and admins of the tenant, read everything.
 
 use chrono::SecondsFormat;
 use events::Scope;

@@ -1,5 +1,6 @@
-//! The reads of the view, through `read_model.user_view`, which stands for the active generation. Each takes a [`Scope`]: a
-//! tenant's rows are found under no other, and lists are for operators and admins.
+//! The reads of the view, through `read_model.user_view`, which stands for the active generation.
+//! Each takes a [`Scope`]: a tenant's rows are found under no other, and lists are for operators
+//! and admins.
 
 use chrono::{DateTime, Utc};
 use events::{Partition, Role, Scope};
@@ -11,8 +12,9 @@ use super::rows::read;
 use super::{NAME, UserRow};
 use crate::checkpoint::{self, Standing};
 
-/// One user and the checkpoint of its partition in one statement, hence in one snapshot. (The lock on the view is taken before
-/// the snapshot, so a switch of generations lies wholly before or after.)
+/// One user and the checkpoint of its partition in one statement, hence in one snapshot. (The lock
+/// on the view is taken before the snapshot, so a switch of generations lies wholly before or
+/// after.)
 pub const BY_ID: &str = concat!(
     "select g.generation, g.revision, c.partition, c.incarnation, c.position, c.parked_version, ",
     columns!(),
@@ -127,7 +129,8 @@ pub async fn by_ids(
     rows(query.fetch_all(connection).await?)
 }
 
-/// Users of a region that were active since `since`, after `after`, by `last_active` descending and id.
+/// Users of a region that were active since `since`, after `after`, by `last_active` descending and
+/// id.
 ///
 /// # Errors
 /// [`ReadError::NotAllowed`] for the role `user`; [`ReadError::Database`].

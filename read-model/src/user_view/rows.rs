@@ -1,4 +1,5 @@
-//! The rows of one generation as the projection reads and writes them: each row of a batch once, in one statement.
+//! The rows of one generation as the projection reads and writes them: each row of a batch once, in
+//! one statement.
 
 use std::collections::{BTreeMap, BTreeSet};
 
