@@ -63,7 +63,8 @@ impl Tokens {
             Who::Admin => ("an-admin".to_owned(), "admin"),
         };
         let claims = json!({
-            "iss": ISSUER, "aud": AUDIENCE, "iat": now, "nbf": now - 5, "exp": now + LIFETIME.as_secs(),
+            "iss": ISSUER, "aud": AUDIENCE,
+            "iat": now, "nbf": now - 5, "exp": now + LIFETIME.as_secs(),
             "sub": sub, "tenant": tenant, "role": role,
         });
         let mut header = Header::new(Algorithm::EdDSA);
