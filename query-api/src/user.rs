@@ -1,5 +1,5 @@
-//! `GET /v1/users/{id}`: one user. The hit path: it parses an id, looks into the cache and sends the
-//! bytes that lie there.
+//! `GET /v1/users/{id}`: one user. The hit path: it parses an id, looks into the cache and sends
+//! the bytes that lie there.
 
 use actix_web::http::header::HeaderValue;
 use actix_web::{HttpRequest, HttpResponse, web};

@@ -1,5 +1,5 @@
-//! `user_view`: one row a user, folded from the events of its own stream. Reads stand in [`reads`], what is served of a row
-//! and to whom in [`fields`].
+//! `user_view`: one row a user, folded from the events of its own stream. Reads stand in
+//! [`reads`], what is served of a row and to whom in [`fields`].
 
 /// The columns of a row, as every statement selects them from a table called `u`.
 macro_rules! columns {

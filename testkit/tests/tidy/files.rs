@@ -60,11 +60,11 @@ fn files_stay_short_enough_to_be_read() {
 }
 
 #[test]
-fn lines_fit_and_have_no_trailing_space() {
+fn comments_fit_and_no_line_has_trailing_space() {
     let mut findings = vec![];
     for (path, text) in sources() {
         for (index, line) in text.lines().enumerate() {
-            if line.chars().count() > COLUMNS_MAX && !line.contains("http") {
+            if line.chars().count() > COLUMNS_MAX && is_comment(line) {
                 findings.push(format!("{path}:{}: too long", index + 1));
             }
             if line.ends_with([' ', '\t']) {
@@ -73,6 +73,12 @@ fn lines_fit_and_have_no_trailing_space() {
         }
     }
     assert_none(&findings, "lines");
+}
+
+/// Code is rustfmt's business; it leaves comments as they are. A row of a table is one line.
+fn is_comment(line: &str) -> bool {
+    let text = line.trim_start();
+    text.starts_with("//") && !text.starts_with("//! |")
 }
 
 #[test]
