@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 
 use super::cell::{Cell, Contender};
 
-/// Marks of the design at the highest level: at least, at most.
+/// What is compared.
+type Value = fn(&Cell) -> f64;
+
+/// Marks of the design, at the highest level.
 const STOCK_RATE: Mark = Mark::AtLeast(12.0);
 const STOCK_P50: Mark = Mark::AtMost(0.1);
 const BARE_RATE: Mark = Mark::AtLeast(0.5);
@@ -83,7 +86,7 @@ pub(super) fn ratios(cells: &[Cell]) -> String {
             .filter(|contender| contender.is_ours())
         {
             let marked = level == MARKED_LEVEL;
-            let pairs: [(&str, Contender, fn(&Cell) -> f64, Option<Mark>); 6] = [
+            let pairs: [(&str, Contender, Value, Option<Mark>); 6] = [
                 (
                     "throughput by stock",
                     Contender::Stock,
@@ -147,7 +150,7 @@ fn ratio(
     level: u16,
     ours: Contender,
     yardstick: Contender,
-    value: fn(&Cell) -> f64,
+    value: Value,
 ) -> Option<Spread> {
     let (ours, yardstick) = (select(cells, ours, level), select(cells, yardstick, level));
     if ours.is_empty() || yardstick.is_empty() {
