@@ -14,7 +14,8 @@ use crate::eventually;
 
 const ROWS: &str = "
 select tenant, id::text as id, home, version, status,
-       email, encode(email_hash, 'hex') as email_hash, name, region, bio, display_name, avatar_url, created_at, last_active
+       email, encode(email_hash, 'hex') as email_hash,
+       name, region, bio, display_name, avatar_url, created_at, last_active
 from read_model.user_view";
 
 /// How far behind the active generation is, or null when there is none.

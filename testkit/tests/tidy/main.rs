@@ -4,6 +4,7 @@
 mod crates;
 mod files;
 mod migrations;
+mod settings;
 
 use std::path::PathBuf;
 use std::process::Command;
