@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH, VARY,
 };
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -23,7 +23,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// The answer; 304 when the client has these bytes already. A client that keeps an answer must
-    /// ask before it shows it again: how old it may be is ours to say.
+    /// ask before it shows it again: how old it may be is ours to say. What is shown depends on the
+    /// role, and an ETag is the version's alone, so nothing kept for one token answers for another.
     pub(crate) fn send(self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().contains_key(IF_NONE_MATCH)
             && self
@@ -40,6 +41,7 @@ impl Answer {
         headers.insert(ETAG, self.etag);
         headers.insert(CONSISTENCY_TOKEN, self.as_of);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.append(VARY, HeaderValue::from_static("authorization"));
         if let Some(stale) = self.stale {
             headers.insert(RUNNEL_STALE, HeaderValue::from_static(stale.as_str()));
         }

@@ -84,7 +84,9 @@ impl Reader {
             let partition = partition_of(outlook, &key);
             let needed = demand.needed(partition);
             let usable = |entry: &Arc<UserEntry>| {
-                entry.fresh.is_fresh() && entry.stamp.address.position >= needed
+                entry.fresh.is_fresh()
+                    && entry.stamp.address.position >= needed
+                    && !outlook.is_lost(entry.stamp)
             };
             match self.l1.user(&key).filter(usable) {
                 Some(entry) => {

@@ -30,8 +30,7 @@ pub(crate) struct Limits {
     ids_max: usize,
     /// How old an answer can be while the database works, in milliseconds.
     staleness_max_ms: u64,
-    /// How old an answer can be while the database fails (`Runnel-Stale: store_down`), in
-    /// milliseconds.
+    /// How old an answer can be while the database fails (`store_down`), in milliseconds.
     stale_kept_ms: u64,
     /// How long a read waits for its Consistency-Token, in milliseconds.
     token_wait_ms: u64,

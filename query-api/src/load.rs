@@ -1,11 +1,12 @@
 //! What is read from PostgreSQL: the standing of the view first, then rows, on one connection, and
 //! whether anything of it is parked or lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use events::{Partition, Scope, TokenEntry};
-use read_model::checkpoint::{Checkpoint, Standing};
+use read_model::checkpoint::{Checkpoint, ParkedSet, Standing};
 use read_model::user_view::reads::{self, ReadError};
 use read_model::user_view::{UserKey, UserRow};
 use sqlx::pool::PoolConnection;
@@ -22,6 +23,7 @@ use crate::user_entry::UserEntry;
 const PARKED_RETRIES: usize = 5;
 
 type Conn = PoolConnection<Postgres>;
+type ParkedSets = BTreeMap<Partition, Arc<ParkedSet>>;
 
 /// Runs a read, and once more with fresh statements when a switch of generations made the plan old.
 macro_rules! fresh_plan {
@@ -104,7 +106,7 @@ impl Reader {
         begun: Instant,
     ) -> Result<Vec<Arc<UserEntry>>, Failure> {
         let mut connection = self.connection().await?;
-        let standing = self.standing(&mut connection).await?;
+        let (standing, parked) = self.standing(&mut connection).await?;
         let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
         let mut rows = fresh_plan!(connection, reads::by_ids(&mut connection, scope, &ids));
         let entry = |(id, partition): &(Uuid, Partition)| {
@@ -115,8 +117,7 @@ impl Reader {
                 id: *id,
             };
             let checkpoint = standing.of(*partition).ok_or(Failure::Filling)?;
-            let set = self.parked.of(standing.generation, checkpoint);
-            let parked = set.and_then(|set| set.of_key(&key.tenant, &id.to_string()));
+            let parked = parked[partition].of_key(&key.tenant, &id.to_string());
             Ok(self.keep_user(key, row, (&standing, checkpoint), parked, begun))
         };
         wanted.iter().map(entry).collect()
@@ -130,14 +131,14 @@ impl Reader {
         begun: Instant,
     ) -> Result<Arc<Page>, Failure> {
         let mut connection = self.connection().await?;
-        let standing = self.standing(&mut connection).await?;
+        let (standing, parked) = self.standing(&mut connection).await?;
         let rows = fresh_plan!(connection, read_page(&mut connection, scope, &key.query));
         let body = page::render(&self.cursors, &key, rows);
         let as_of: Vec<TokenEntry> = standing.checkpoints.iter().map(Checkpoint::entry).collect();
-        let parked = standing.checkpoints.iter().filter_map(|checkpoint| {
-            let set = self.parked.of(standing.generation, checkpoint)?;
-            Some((checkpoint.partition, set.of_tenant(&key.tenant)?))
-        });
+        let first = |(partition, set): (&Partition, &Arc<ParkedSet>)| {
+            Some((*partition, set.of_tenant(&key.tenant)?))
+        };
+        let parked = parked.iter().filter_map(first);
         let fresh = Freshness::from(begun, self.l1.fresh);
         let page = Arc::new(page::page(body, as_of, parked.collect(), fresh));
         self.l1.keep_page(key, &page);
@@ -151,8 +152,9 @@ impl Reader {
             .map_err(|error| Failure::of_database(&error))
     }
 
-    /// The standing of all partitions, with their parked sets at hand. Rows are read after both.
-    async fn standing(&self, connection: &mut Conn) -> Result<Standing, Failure> {
+    /// The standing of all partitions and the parked sets that it speaks of, held here: another
+    /// read may put later sets into the memory meanwhile. Rows are read after both.
+    async fn standing(&self, connection: &mut Conn) -> Result<(Standing, ParkedSets), Failure> {
         for _ in 0..PARKED_RETRIES {
             let read = fresh_plan!(connection, reads::standing(connection));
             let standing = read.ok_or(Failure::Filling)?;
@@ -160,15 +162,15 @@ impl Reader {
                 self.check(checkpoint).await?;
             }
             let generation = standing.generation;
-            let unknown = standing
-                .checkpoints
-                .iter()
-                .find(|checkpoint| self.parked.of(generation, checkpoint).is_none());
-            let Some(unknown) = unknown else {
-                return Ok(standing);
+            let held = |checkpoint: &Checkpoint| {
+                let set = self.parked.of(generation, checkpoint)?;
+                Some((checkpoint.partition, set))
             };
-            self.reload_all_parked(connection, &standing, unknown.partition)
-                .await?;
+            let sets: Option<ParkedSets> = standing.checkpoints.iter().map(held).collect();
+            match sets {
+                Some(sets) => return Ok((standing, sets)),
+                None => self.reload_all_parked(connection, &standing).await?,
+            }
         }
         Err(Failure::NotCaughtUp)
     }
@@ -177,13 +179,8 @@ impl Reader {
         &self,
         connection: &mut Conn,
         standing: &Standing,
-        first: Partition,
     ) -> Result<(), Failure> {
-        let later = standing
-            .checkpoints
-            .iter()
-            .filter(|checkpoint| checkpoint.partition >= first);
-        for checkpoint in later {
+        for checkpoint in &standing.checkpoints {
             if self.parked.of(standing.generation, checkpoint).is_none() {
                 self.reload_parked(connection, standing.generation, checkpoint.partition)
                     .await?;

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use events::{Address, ConsistencyToken, Incarnation, IncarnationLog, Partition, PartitionCount};
+use events::{
+    Address, ConsistencyToken, Incarnation, IncarnationLog, Partition, PartitionCount, TokenEntry,
+};
 use read_model::checkpoint::{self, Checkpoint, Standing};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
@@ -173,6 +175,14 @@ impl Outlook {
             .is_void(checkpoint.incarnation, checkpoint.address())
     }
 
+    /// Whether what was read at this position was lost since: an entry of the cache can outlive the
+    /// history that it was read in, for the moment until the cache is emptied.
+    #[must_use]
+    pub(crate) fn is_lost(&self, stamp: TokenEntry) -> bool {
+        stamp.incarnation != self.incarnations.current()
+            && self.incarnations.is_void(stamp.incarnation, stamp.address)
+    }
+
     /// Whether rows of the partition can be served: a generation is active and nothing of it lost.
     #[must_use]
     pub(crate) fn serves(&self, partition: Partition) -> bool {
@@ -292,6 +302,18 @@ mod tests {
         assert_eq!(judge("2.2.1"), Judgement::Unknown, "no such partition");
         assert_eq!(judge("1.0.11"), Judgement::Void);
         assert_eq!(judge("3.0.1"), Judgement::Void, "never handed out");
+    }
+
+    #[test]
+    fn a_cached_reading_is_lost_when_its_history_went_on_without_it() {
+        let outlook = outlook();
+        let read_at = |text: &str| {
+            let token: ConsistencyToken = text.parse().expect("a token");
+            outlook.is_lost(token.entries()[0])
+        };
+        assert!(!read_at("2.0.12"));
+        assert!(!read_at("1.0.10"), "both histories have it");
+        assert!(read_at("1.0.11"));
     }
 
     #[test]

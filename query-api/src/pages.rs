@@ -25,7 +25,12 @@ impl Reader {
         key: &PageKey,
         demand: &Demand,
     ) -> Result<Found<Arc<Page>>, Failure> {
-        let cached = self.l1.page(key);
+        let outlook = self.outlook(demand).await;
+        let kept = |page: &Arc<Page>| match &outlook {
+            Ok(outlook) => !page.as_of.iter().any(|stamp| outlook.is_lost(*stamp)),
+            Err(_) => true,
+        };
+        let cached = self.l1.page(key).filter(kept);
         let stale = |failure| match (failure, &cached) {
             (Failure::StoreDown, Some(page)) if demand.token.is_none() => {
                 looked_up(Kind::List, Lookup::Stale);
@@ -36,7 +41,7 @@ impl Reader {
             }
             (failure, _) => Err(failure),
         };
-        if let Err(failure) = self.outlook(demand).await {
+        if let Err(failure) = outlook {
             return stale(failure);
         }
         let needed = demand.needed_everywhere();

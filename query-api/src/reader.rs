@@ -104,6 +104,7 @@ impl Reader {
             Ok(outlook) => outlook,
             Err(failure) => return self.stale_user(failure, cached, demand),
         };
+        let cached = cached.filter(|entry| !outlook.is_lost(entry.stamp));
         let partition = partition_of(&outlook, &key);
         let needed = demand.needed(partition);
         if let Some(entry) = &cached

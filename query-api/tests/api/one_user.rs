@@ -41,6 +41,7 @@ async fn an_operator_reads_the_whole_user() {
     assert_eq!(reply.header("etag"), "\"v1.1\"");
     assert_eq!(reply.header("consistency-token"), token);
     assert_eq!(reply.header("cache-control"), "private, no-cache");
+    assert_eq!(reply.header("vary"), "authorization");
     assert_eq!(reply.header("runnel-stale"), "");
 }
 
