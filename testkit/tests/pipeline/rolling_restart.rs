@@ -1,9 +1,9 @@
 //! I13: each process is stopped by SIGTERM and started again under load, one after the other. The
-//! clients stand behind a balancer, as a deployment has it: it asks `/readyz` every few milliseconds
-//! and sends nothing new to a node that says no. So every single request must be answered: a refused
-//! or broken connection counts as a loss. A 503 that says when to come back is an answer, of a node
-//! whose connections are not open yet; there are few of them, and the log shows that none had an
-//! effect.
+//! clients stand behind a balancer, as a deployment has it: it asks `/readyz` every few
+//! milliseconds and sends nothing new to a node that says no. So every single request must be
+//! answered: a refused or broken connection counts as a loss. A 503 that says when to come back is
+//! an answer, of a node whose connections are not open yet; there are few of them, and the log
+//! shows that none had an effect.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
