@@ -8,7 +8,6 @@ use anyhow::Context as _;
 use super::account::Account;
 use super::programs::Programs;
 use super::run;
-use crate::home::write_private;
 
 /// Included by `postgresql.conf`, and written anew at every start: settings of a newer `runnel`
 /// reach clusters that an older one made. What an operator sets below the include wins.
@@ -30,8 +29,7 @@ pub(super) fn create(programs: &Programs, account: &Account, folder: &Path) -> a
             .with_context(|| format!("cannot remove {}", beside.display()))?;
     }
     let password = folder.join(SUPERUSER_PASSWORD);
-    write_private(&password, random_password().as_bytes())?;
-    account.own(&password)?;
+    account.write(&password, random_password().as_bytes())?;
     let mut initdb = account.command(&programs.path("initdb"));
     initdb
         .arg("--pgdata")
@@ -41,21 +39,14 @@ pub(super) fn create(programs: &Programs, account: &Account, folder: &Path) -> a
     initdb.args(["--username", SUPERUSER, "--auth", "scram-sha-256"]);
     initdb.args(["--encoding", "UTF8", "--locale", "C", "--data-checksums"]);
     run(initdb)?;
-    let main = beside.join("postgresql.conf");
-    let mut text = fs::read_to_string(&main).context("initdb left no postgresql.conf")?;
-    text.push_str(&format!(
-        "\ninclude_if_exists = '{CONFIG}'  # written by `runnel up`\n"
-    ));
-    fs::write(&main, text).context("cannot write postgresql.conf")?;
+    let include = format!("\ninclude_if_exists = '{CONFIG}'  # written by `runnel up`\n");
+    account.append(&beside.join("postgresql.conf"), include.as_bytes())?;
     fs::rename(&beside, &data).with_context(|| format!("cannot make {}", data.display()))
 }
 
 /// Writes the settings that every start uses.
 pub(super) fn configure(account: &Account, data: &Path, memory_limit: u64) -> anyhow::Result<()> {
-    let file = data.join(CONFIG);
-    fs::write(&file, config(memory_limit))
-        .with_context(|| format!("cannot write {}", file.display()))?;
-    account.own(&file)
+    account.write(&data.join(CONFIG), config(memory_limit).as_bytes())
 }
 
 /// Loopback only and no socket, so nothing but the password opens it. `fsync` and

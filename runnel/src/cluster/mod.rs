@@ -99,7 +99,7 @@ impl Cluster {
     /// # Errors
     /// When the server refuses the stored password or a statement.
     pub async fn ensure_database(&self) -> anyhow::Result<SecretString> {
-        owner::ensure(&self.folder, self.port).await
+        owner::ensure(&self.account, &self.folder, self.port).await
     }
 
     /// The folder with data, passwords and log.
@@ -203,7 +203,7 @@ impl Cluster {
             match self.pg_ctl(&start, START_TIMEOUT) {
                 Ok(()) => {
                     self.port = port;
-                    return place::remember_port(&self.folder, port);
+                    return place::remember_port(&self.account, &self.folder, port);
                 }
                 Err(error) => failure = Some(error),
             }

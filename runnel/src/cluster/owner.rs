@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::account::Account;
 use super::initialise::{SUPERUSER, SUPERUSER_PASSWORD, random_password};
-use crate::home::write_private;
 
 const OWNER_PASSWORD: &str = "owner.password";
 
@@ -22,7 +22,11 @@ const CREATE_DATABASE: &str = "create database runnel owner runnel template temp
 
 /// Makes what is absent. Each step looks first, so a start that was killed in between is
 /// completed by the next one; the password is set each time, so that it is the stored one.
-pub(super) async fn ensure(folder: &Path, port: u16) -> anyhow::Result<SecretString> {
+pub(super) async fn ensure(
+    account: &Account,
+    folder: &Path,
+    port: u16,
+) -> anyhow::Result<SecretString> {
     let superuser = password(folder, SUPERUSER_PASSWORD)?;
     let options = PgConnectOptions::new_without_pgpass()
         .host("127.0.0.1")
@@ -35,7 +39,7 @@ pub(super) async fn ensure(folder: &Path, port: u16) -> anyhow::Result<SecretStr
         .await
         .context("the private PostgreSQL does not let its own superuser in")?;
     if !folder.join(OWNER_PASSWORD).exists() {
-        write_private(&folder.join(OWNER_PASSWORD), random_password().as_bytes())?;
+        account.write(&folder.join(OWNER_PASSWORD), random_password().as_bytes())?;
     }
     let password = password(folder, OWNER_PASSWORD)?;
     if !exists(&mut connection, ROLE_EXISTS).await? {
@@ -65,5 +69,9 @@ fn password(folder: &Path, file: &str) -> anyhow::Result<String> {
     let path = folder.join(file);
     let text =
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(text.trim().to_owned())
+    let text = text.trim();
+    // It goes into a statement, and the folder is the server account's to change.
+    let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    ensure!(is_hex, "{} is not a password of ours", path.display());
+    Ok(text.to_owned())
 }

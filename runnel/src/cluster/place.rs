@@ -66,8 +66,8 @@ pub(super) fn port(folder: &Path) -> anyhow::Result<u16> {
         .context("found no free port for PostgreSQL")
 }
 
-pub(super) fn remember_port(folder: &Path, port: u16) -> anyhow::Result<()> {
-    fs::write(folder.join("port"), format!("{port}\n")).context("cannot write the port's file")
+pub(super) fn remember_port(account: &Account, folder: &Path, port: u16) -> anyhow::Result<()> {
+    account.write(&folder.join("port"), format!("{port}\n").as_bytes())
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     fn the_last_port_is_kept_while_it_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let first = port(folder.path()).unwrap();
-        remember_port(folder.path(), first).unwrap();
+        remember_port(&Account::Own, folder.path(), first).unwrap();
         assert_eq!(port(folder.path()).unwrap(), first);
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
         assert_ne!(port(folder.path()).unwrap(), first);

@@ -23,23 +23,26 @@ pub(super) struct Programs {
 
 impl Programs {
     /// Looks where it was told, else on the PATH, then under Debian's folder, the newest first.
-    /// Data that is already there can only be used by the version that made it.
+    /// Data that is already there can only be used by the version that made it, so for data it
+    /// looks everywhere: `make run` tells the newest one, which may have come later.
     ///
     /// # Errors
     /// When there is none; the message says what to do.
     pub(super) fn find(told: Option<&Path>, data_version: Option<u32>) -> anyhow::Result<Programs> {
-        let folders = match told {
-            Some(folder) => vec![folder.to_owned()],
-            None => usual_folders(),
-        };
+        let mut folders: Vec<PathBuf> = told.map(Path::to_owned).into_iter().collect();
+        if told.is_none() || data_version.is_some() {
+            folders.extend(usual_folders());
+        }
         let mut found: Vec<Programs> = folders
             .iter()
             .filter_map(|folder| Programs::of(folder))
             .collect();
         found.retain(|programs| programs.version >= VERSION_MIN);
-        let places = match told {
-            Some(folder) => folder.display().to_string(),
-            None => format!("the PATH and {DEBIAN}/*/bin"),
+        let usual = format!("the PATH and {DEBIAN}/*/bin");
+        let places = match (told, data_version) {
+            (Some(folder), None) => folder.display().to_string(),
+            (Some(folder), Some(_)) => format!("{}, {usual}", folder.display()),
+            (None, _) => usual,
         };
         let Some(wanted) = data_version else {
             return found.into_iter().next().with_context(|| {
@@ -140,5 +143,27 @@ mod tests {
             "{error}"
         );
         assert!(error.contains("DATABASE_URL"), "{error}");
+    }
+
+    #[test]
+    fn data_is_served_by_the_version_that_made_it_whatever_was_told() {
+        let made = tempfile::tempdir().unwrap();
+        let server = |folder: &Path, version: u32| {
+            for program in ["initdb", "pg_ctl", "postgres"] {
+                let text = format!("#!/bin/sh\necho 'postgres (PostgreSQL) {version}.1'\n");
+                std::fs::write(folder.join(program), text).unwrap();
+                let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                std::fs::set_permissions(folder.join(program), executable).unwrap();
+            }
+        };
+        server(made.path(), 99);
+        let told = Programs::find(Some(made.path()), None).unwrap();
+        assert_eq!(told.version(), 99);
+        let usual = Programs::find(None, None).unwrap();
+        assert_ne!(usual.version(), 99);
+        let found = Programs::find(Some(made.path()), Some(usual.version())).unwrap();
+        assert_eq!(found.version(), usual.version());
+        let error = Programs::find(Some(made.path()), Some(98)).unwrap_err();
+        assert!(error.to_string().contains("PostgreSQL 98"), "{error}");
     }
 }
