@@ -10,6 +10,7 @@ use platform::admin::{Health, Readiness};
 use platform::config::DatabaseSettings;
 use platform::database::{AfterConnect, PoolPlan, pool};
 use tokio::sync::{broadcast, watch};
+use uuid::Uuid;
 
 use crate::engine::{Applied, Engine, EngineHealth, EngineSettings, LoopEnded};
 
@@ -30,6 +31,10 @@ pub struct Wiring {
     pub heads: Option<watch::Receiver<Heads>>,
     /// Where the service adds its checks.
     pub readiness: Readiness,
+    /// Whether this is certainly the only process that runs the service with this flag on this
+    /// store, such as `runnel up` on its private cluster: then it has the leases of a predecessor
+    /// that was killed at once.
+    pub sole: bool,
 }
 
 /// The service, built and not yet running.
@@ -55,7 +60,12 @@ impl Application {
             .await
             .context("opening the event store")?;
         let projections = read_model::PROJECTIONS;
-        let engine = Engine::open(pool, &store, projections, settings.engine)
+        let owner = if wiring.sole {
+            store.store_id()
+        } else {
+            Uuid::new_v4()
+        };
+        let engine = Engine::open_as(owner, pool, &store, projections, settings.engine)
             .await
             .context("preparing the projection engine")?;
         let watched = engine.clone();

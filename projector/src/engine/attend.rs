@@ -26,12 +26,23 @@ impl Engine {
             let tables = projection.tables();
             // Twice, because what was created on an empty store can be shown at once.
             for _ in 0..2 {
-                if !held.contains_key(&Partition(0))
-                    || !generation::tend(pool, scope, &tables, &known, &log).await?
-                {
+                if !held.contains_key(&Partition(0)) {
                     break;
                 }
-                known = generation::read(pool, scope.projection).await?;
+                match generation::tend(pool, scope, &tables, &known, &log).await {
+                    Ok(true) => known = generation::read(pool, scope.projection).await?,
+                    Ok(false) => break,
+                    // A switch gives way to a long reader and is tried again; what the leases
+                    // allow goes on meanwhile.
+                    Err(error) => {
+                        tracing::warn!(
+                            projection = scope.projection,
+                            error = %error,
+                            "the generations could not be tended; it is tried again"
+                        );
+                        break;
+                    }
+                }
             }
             changed |= self.plan().set(scope.projection, held, known);
         }

@@ -58,10 +58,15 @@ impl Pace {
     /// Learns how long a transaction took.
     pub(crate) fn took(&mut self, time: Duration) {
         if time > self.transaction_max {
-            self.events = (self.events / 2).max(1);
+            self.halve();
         } else if time < self.transaction_max / 4 {
             self.events = self.events.saturating_mul(2).min(self.events_max);
         }
+    }
+
+    /// The transaction took longer than a statement may; the same one would do so again.
+    pub(crate) fn halve(&mut self) {
+        self.events = (self.events / 2).max(1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One projection at one partition and generation: its cursor in memory, and the transaction that
 //! moves it.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use events::RecordedEvent;
@@ -15,11 +16,15 @@ use super::poison::{self, ApplyFailure};
 
 /// The rows and the checkpoint are lost together or kept together, and the events are still in the
 /// store: so the commit does not wait for the disk. After a crash of PostgreSQL the checkpoint is
-/// up to a second older, and so are the rows.
-const BEGIN: &str = "begin; set local synchronous_commit = off";
+/// up to a second older, and so are the rows. A fold reads rows by their keys: plans that were made
+/// while the tables of a young generation were empty must not scan them when they are full.
+const BEGIN: &str = "begin; set local synchronous_commit = off; set local enable_seqscan = off; \
+    set local enable_hashjoin = off; set local enable_mergejoin = off";
 
 /// Parking is an operator's business and is not repeated in the same way: it commits synchronously.
-const BEGIN_PARKING: &str = "begin; set local synchronous_commit = on";
+const BEGIN_PARKING: &str = "begin; set local synchronous_commit = on; \
+    set local enable_seqscan = off; set local enable_hashjoin = off; \
+    set local enable_mergejoin = off";
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
@@ -36,6 +41,8 @@ pub(crate) enum BatchEnd {
     /// The batch would park more keys than a partition may have.
     Suspect,
 }
+
+type Parked = Vec<ParkedEvent>;
 
 enum Attempt {
     End(BatchEnd),
@@ -152,12 +159,16 @@ impl Cursor {
         parked_keys_max: usize,
     ) -> Result<BatchEnd, sqlx::Error> {
         let begun = Instant::now();
-        let mut attempt = self.attempt(pool, incarnation, events, None).await?;
-        if matches!(attempt, Attempt::Poisoned) {
+        let mut attempt = self.attempt(pool, incarnation, events, None).await;
+        if matches!(attempt, Ok(Attempt::Poisoned)) {
             attempt = self
                 .attempt(pool, incarnation, events, Some(parked_keys_max))
-                .await?;
+                .await;
         }
+        if attempt.as_ref().is_err_and(is_statement_timeout) {
+            self.pace.halve();
+        }
+        let attempt = attempt?;
         self.pace.took(begun.elapsed());
         match attempt {
             Attempt::End(end) => {
@@ -204,11 +215,7 @@ impl Cursor {
             }
             Some(_) => {}
         }
-        let (behind, clean): (Vec<_>, Vec<_>) = events
-            .iter()
-            .cloned()
-            .partition(|event| self.parked.holds(event));
-        let mut parked: Vec<_> = behind.iter().map(ParkedEvent::behind).collect();
+        let (clean, mut parked) = self.set_aside(events);
         let projection = self.projection;
         let effects = match parked_keys_max {
             None => {
@@ -242,6 +249,18 @@ impl Cursor {
             .commit(transaction, moved, keys, effects, &parked)
             .await?;
         Ok(Attempt::End(committed))
+    }
+
+    /// The events that may be applied, and those that wait behind a parked one. Nothing is copied
+    /// while nothing is parked.
+    fn set_aside<'e>(&self, events: &'e [RecordedEvent]) -> (Cow<'e, [RecordedEvent]>, Parked) {
+        if self.parked.keys.is_empty() {
+            return (Cow::Borrowed(events), Vec::new());
+        }
+        let holds = |event: &&RecordedEvent| self.parked.holds(event);
+        let (behind, clean): (Vec<_>, Vec<_>) = events.iter().partition(holds);
+        let parked = behind.into_iter().map(ParkedEvent::behind).collect();
+        (Cow::Owned(clean.into_iter().cloned().collect()), parked)
     }
 
     async fn commit(
@@ -290,6 +309,12 @@ impl Cursor {
         };
         super::batch::cut(events, limits, self.projection)
     }
+}
+
+/// Whether a statement was cancelled because it took too long.
+fn is_statement_timeout(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(|error| error.code().as_deref() == Some("57014"))
 }
 
 async fn end(

@@ -258,11 +258,11 @@ pub(crate) async fn release(
     Ok(())
 }
 
-/// Hands everything over and leaves the circle of live daemons.
+/// Hands over what is held of `partitions` and leaves the circle of live daemons.
 pub(crate) async fn leave(
     pool: &PgPool,
     scope: LeaseScope,
-    held: &Held,
+    partitions: &[Partition],
 ) -> Result<(), sqlx::Error> {
     sqlx::query(LEAVE)
         .bind(scope.projection)
@@ -270,8 +270,7 @@ pub(crate) async fn leave(
         .bind(scope.owner)
         .execute(pool)
         .await?;
-    let partitions: Vec<_> = held.keys().copied().collect();
-    release(pool, scope, &partitions).await
+    release(pool, scope, partitions).await
 }
 
 fn interval(length: Duration) -> PgInterval {

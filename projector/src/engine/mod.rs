@@ -139,9 +139,27 @@ impl Engine {
         projections: &[&'static dyn Projection],
         settings: EngineSettings,
     ) -> Result<Self, sqlx::Error> {
+        Self::open_as(Uuid::new_v4(), pool, store, projections, settings).await
+    }
+
+    /// The same under an id that stays. Only for a process that is certainly the one with this id,
+    /// because it holds a lock or the like: when it was killed, the next one has its leases back at
+    /// once instead of waiting until they have run out. Nothing hangs on that certainty but who
+    /// works: a batch that the server still commits for the dead process moves the checkpoint, and
+    /// every batch says from where it moves it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open_as(
+        owner: Uuid,
+        pool: PgPool,
+        store: &EventStore,
+        projections: &[&'static dyn Projection],
+        settings: EngineSettings,
+    ) -> Result<Self, sqlx::Error> {
         let reader = store.partition_reader().on(pool.clone());
         let source = Arc::new(PostgresSource::new(reader));
-        Self::open_with_source(pool, store, projections, settings, source).await
+        Self::prepare(owner, pool, store, projections, settings, source).await
     }
 
     /// An engine that reads from `source`, and from the event store where the source leaves holes.
@@ -149,6 +167,17 @@ impl Engine {
     /// # Errors
     /// The database's.
     pub async fn open_with_source(
+        pool: PgPool,
+        store: &EventStore,
+        projections: &[&'static dyn Projection],
+        settings: EngineSettings,
+        source: Arc<dyn Source>,
+    ) -> Result<Self, sqlx::Error> {
+        Self::prepare(Uuid::new_v4(), pool, store, projections, settings, source).await
+    }
+
+    async fn prepare(
+        owner: Uuid,
         pool: PgPool,
         store: &EventStore,
         projections: &[&'static dyn Projection],
@@ -167,7 +196,7 @@ impl Engine {
                 projections: projections.to_vec(),
                 partitions,
                 settings,
-                owner: Uuid::new_v4(),
+                owner,
                 plan: Mutex::new(Plan::new(log)),
                 slots: partitions.iter().map(|_| Slot::default()).collect(),
                 attention: Notify::new(),

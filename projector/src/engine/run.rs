@@ -15,8 +15,9 @@ use super::{Engine, lease};
 /// How often leases, generations and control rows are looked at when nobody asks for it.
 const ATTEND_INTERVAL_MAX: Duration = Duration::from_secs(1);
 
-/// The same while a generation is being filled, so that it is shown as soon as it is full.
-const FILLING_INTERVAL: Duration = Duration::from_millis(50);
+/// The same when a generation begins to be filled: a small one is shown at once. Each look doubles
+/// it, because a large one takes its time, and one that cannot be shown is looked at for long.
+const FILLING_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
 /// How often the lag metrics are told.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
@@ -97,6 +98,7 @@ impl Engine {
     }
 
     async fn attend_loop(&self) {
+        let mut while_filling = FILLING_INTERVAL_MIN;
         while !self.inner.stopping.is_cancelled() {
             let filling = match self.attend().await {
                 Ok(()) => self.plan().is_filling(&self.inner.projections),
@@ -106,15 +108,20 @@ impl Engine {
                 }
             };
             let interval = (self.inner.settings.lease / 4).min(ATTEND_INTERVAL_MAX);
-            let interval = if filling {
-                interval.min(FILLING_INTERVAL)
+            let rest = if filling {
+                interval.min(while_filling)
             } else {
                 interval
+            };
+            while_filling = if filling {
+                (rest * 2).min(interval)
+            } else {
+                FILLING_INTERVAL_MIN
             };
             tokio::select! {
                 () = self.inner.stopping.cancelled() => {}
                 () = self.inner.attention.notified() => {}
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(rest) => {}
             }
         }
     }
@@ -153,8 +160,10 @@ impl Engine {
     pub async fn leave(&self) {
         for &projection in &self.inner.projections {
             let scope = self.scope(projection);
-            let held = self.plan().held(scope.projection);
-            let leaving = lease::leave(&self.inner.pool, scope, &held);
+            // All partitions and not only those of the plan: one may have been taken just before
+            // the loop was cut off.
+            let all: Vec<_> = self.inner.partitions.iter().collect();
+            let leaving = lease::leave(&self.inner.pool, scope, &all);
             match tokio::time::timeout(STOP_MAX, leaving).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::warn!(

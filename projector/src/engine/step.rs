@@ -230,7 +230,13 @@ impl Engine {
             partition: cursor.key.partition,
             position: cursor.position,
         };
-        if self.log().is_void(cursor.incarnation, address) {
+        let log = self.log();
+        if log.current() < stretch.incarnation {
+            // Two looks at the log ended in the other order. An older log cannot tell what is
+            // void, and the batch would hide it by its newer label; the next read looks again.
+            return Outcome::Trouble;
+        }
+        if log.is_void(cursor.incarnation, address) {
             tracing::error!(
                 projection = cursor.key.projection,
                 generation = cursor.key.generation,

@@ -48,6 +48,31 @@ async fn partitions_are_spread_over_the_live_daemons_and_handed_over_at_once() {
 }
 
 #[tokio::test]
+async fn an_engine_with_an_id_that_stays_goes_on_at_once_where_a_killed_one_stopped() {
+    let stage = Stage::new().await;
+    let tally = Tally::leak(1, 1);
+    let owner = uuid::Uuid::new_v4();
+    let open = || async {
+        let pool = stage.pool.clone();
+        Engine::open_as(owner, pool, &stage.store, &[tally], settings()).await
+    };
+    let killed = open().await.unwrap();
+    killed.step().await;
+    stage.add("key", 1).await;
+    stage.settle(&killed).await;
+    drop(killed);
+    // Leases last ten seconds, and nobody has handed them over.
+    let next = open().await.unwrap();
+    stage.add("key", 2).await;
+    next.step().await;
+    assert_eq!(next.holds("tally").len(), 4);
+    stage.assert_rows_are_the_fold(1).await;
+    let other = stage.engine(tally).await;
+    other.step().await;
+    assert_eq!(other.holds("tally").len(), 0, "another one waits");
+}
+
+#[tokio::test]
 async fn two_engines_that_trade_leases_under_load_apply_each_event_once() {
     let stage = Stage::new().await;
     let brief = EngineSettings {

@@ -46,6 +46,8 @@ impl Services {
         let wiring = projector::Wiring {
             heads: Some(command.heads_changed()),
             readiness: readiness.clone(),
+            // The lock on the home is the lock on its cluster.
+            sole: settings.own_database,
         };
         let projector = projector::Application::build(settings.projector, wiring).await?;
         let news = News::InProcess(projector.subscribe());
