@@ -91,15 +91,21 @@ impl Keys {
             .clone()
     }
 
-    /// Fetches the set; on failure the last good one stays.
-    pub(super) async fn refresh(&self) -> Result<(), FetchError> {
-        let set = Arc::new(self.fetch().await?);
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = set;
-        Ok(())
+    /// Fetches the set; on failure the last good one stays. True when the set is another one now:
+    /// what was verified with the one before is to be forgotten then, and only then, because
+    /// anybody can make us fetch by inventing a key id.
+    pub(super) async fn refresh(&self) -> Result<bool, FetchError> {
+        let set = self.fetch().await?;
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = !current.is_same(&set);
+        if changed {
+            *current = Arc::new(set);
+        }
+        Ok(changed)
     }
 
     /// Fetches the set for a key id that is not in it, unless that was tried just now. True when
-    /// the set was fetched, by us or by somebody while we waited.
+    /// the set is another one now, by us or by somebody while we waited.
     pub(super) async fn refresh_for(&self, id: &str) -> bool {
         let before = self.current();
         let mut unknown = self.unknown.lock().await;
@@ -110,7 +116,7 @@ impl Keys {
             return false;
         }
         match self.refresh().await {
-            Ok(()) => true,
+            Ok(changed) => changed,
             Err(error) => {
                 tracing::warn!(error = %crate::telemetry::chain(&error), "JWKS not refreshed");
                 false
@@ -179,6 +185,23 @@ impl Unknown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_fetch_that_brings_the_same_set_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("jwks.json");
+        let publish = |id| {
+            let jwk = crate::auth::TokenSigner::generate(id).unwrap().jwk();
+            std::fs::write(&path, serde_json::json!({ "keys": [jwk] }).to_string()).unwrap();
+        };
+        publish("a");
+        let keys = Keys::new(JwksSource::File(path.clone()), Mode::Development).unwrap();
+        assert!(keys.refresh().await.unwrap(), "the first set");
+        assert!(!keys.refresh().await.unwrap());
+        assert!(!keys.refresh_for("invented").await);
+        publish("b");
+        assert!(keys.refresh().await.unwrap(), "another set");
+    }
 
     #[test]
     fn an_unknown_key_id_asks_once_in_30_seconds_and_all_of_them_once_a_second() {

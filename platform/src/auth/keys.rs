@@ -14,6 +14,8 @@ pub(super) const DEV_MEMBER: &str = "runnel_dev";
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<VerificationKey>,
+    /// The text that it was read from.
+    text: Vec<u8>,
 }
 
 /// One public key and the only algorithm that it verifies.
@@ -58,8 +60,14 @@ impl KeySet {
         if keys.is_empty() {
             Err(KeySetError::NoUsableKey)
         } else {
-            Ok(KeySet { keys })
+            let text = json.to_vec();
+            Ok(KeySet { keys, text })
         }
+    }
+
+    /// Whether both were read from the same text.
+    pub(super) fn is_same(&self, other: &KeySet) -> bool {
+        self.text == other.text
     }
 
     /// True when no key is there.

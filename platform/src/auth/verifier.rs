@@ -114,7 +114,7 @@ impl Verifier {
         self_test().map_err(AuthError::SelfTest)?;
         let keys = Keys::new(settings.jwks.clone(), mode).map_err(AuthError::Client)?;
         match keys.refresh().await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error @ (FetchError::Http(_) | FetchError::CircuitOpen(_))) => {
                 tracing::error!(error = %crate::telemetry::chain(&error), "no keys yet");
             }
@@ -246,7 +246,8 @@ impl Inner {
                 };
                 match verifier.keys.refresh().await {
                     // A key that was taken out of the set must not go on in remembered tokens.
-                    Ok(()) => verifier.remembered.invalidate_all(),
+                    Ok(true) => verifier.remembered.invalidate_all(),
+                    Ok(false) => {}
                     Err(error) => {
                         let error = crate::telemetry::chain(&error);
                         tracing::warn!(%error, "JWKS not refreshed; the last good set serves");

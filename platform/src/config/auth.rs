@@ -47,7 +47,7 @@ pub struct AuthSettings {
 /// Where the public keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum JwksSource {
-    /// A file, read again when it changes.
+    /// A file, read again by time and for unknown key ids, as a URL is.
     File(PathBuf),
     /// A URL, fetched again by time and for unknown key ids.
     Url(url::Url),
