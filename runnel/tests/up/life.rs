@@ -1,6 +1,17 @@
 //! Start, stop, kill, start again: the data stays.
 
+use sqlx::{Connection as _, PgConnection};
+
 use crate::process::{TestHome, is_private, runs_as_root, signal};
+
+/// Partition, owner and epoch of every lease.
+async fn leases(home: &TestHome) -> Vec<(i32, Option<uuid::Uuid>, i64)> {
+    let url = &home.told()["DATABASE_URL"];
+    let mut connection = PgConnection::connect(url).await.expect("a connection");
+    let leases = "select partition, owner, epoch from projection.lease order by partition";
+    let leases = sqlx::query_as(leases).fetch_all(&mut connection).await;
+    leases.expect("the leases")
+}
 
 #[tokio::test]
 async fn what_was_registered_is_read_back_and_stays_after_a_clean_stop() {
@@ -30,7 +41,9 @@ async fn after_kill_9_the_next_start_adopts_the_orphaned_server() {
     let home = TestHome::new();
     let up = home.up().await;
     let (id, _) = home.register("Grace Hopper").await;
+    assert_eq!(home.read(id).await["name"], "Grace Hopper");
     let server = home.postmaster().expect("a running server");
+    let leases = leases(&home).await;
     up.end("KILL").await;
     assert_eq!(
         home.postmaster(),
@@ -42,6 +55,10 @@ async fn after_kill_9_the_next_start_adopts_the_orphaned_server() {
     assert_eq!(home.postmaster(), Some(server), "{}", up.said());
     assert!(up.said().contains("adopted"), "{}", up.said());
     assert_eq!(home.read(id).await["name"], "Grace Hopper");
+    let (next, _) = home.register("Hedy Lamarr").await;
+    assert_eq!(home.read(next).await["name"], "Hedy Lamarr");
+    // A lease that had to run out first would have been taken anew, with another epoch.
+    assert_eq!(self::leases(&home).await, leases);
     let (status, said) = up.end("INT").await;
     assert!(status.success(), "{said}");
     assert_eq!(
