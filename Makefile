@@ -38,7 +38,7 @@ lint: ## format check and clippy, as CI does
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
 docs: ## the API documentation, warnings refused
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 
 ci: ## the whole of continuous integration
 	.ci/run

@@ -14,7 +14,7 @@
 //! | [`window`], [`streams`] | what changed lately, so that nothing is read under the lock |
 //! | [`acquire`] | locking the keys that a batch touches |
 //! | [`judge`] | the verdicts, without I/O |
-//! | [`write`] | the statements that write |
+//! | [`write`](mod@write) | the statements that write |
 //! | [`unknown`] | what became of a commit whose answer was lost |
 //! | [`failure`] | which failures are whose |
 //! | [`wake`] | telling others that heads have moved |
