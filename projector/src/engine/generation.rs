@@ -110,10 +110,12 @@ where l.projection = $1 and l.revision = $2";
 
 const NOTIFY: &str = "select pg_notify('projection_control', $1)";
 
+/// A store that lost its tail meanwhile may end below the cut: then its head is all there is.
 const HAS_REACHED_CUT: &str = "
-select bool_and(c.position >= g.cut[c.partition + 1])
+select bool_and(c.position >= least(g.cut[c.partition + 1], h.position))
 from projection.generation as g
 join projection.checkpoint as c using (projection, generation)
+join event_store.partition_head as h using (partition)
 where g.projection = $1 and g.generation = $2";
 
 const COUNT_PARKED: &str = "

@@ -35,6 +35,29 @@ async fn a_first_fill_is_not_shown_before_every_partition_has_reached_the_cut() 
 }
 
 #[tokio::test]
+async fn a_generation_whose_cut_the_store_lost_is_shown_at_the_heads() {
+    let stage = Stage::new().await;
+    for n in 0..80 {
+        stage.add(&format!("key-{n}"), n).await;
+    }
+    let engine = stage.engine(Tally::leak(1, 1)).await;
+    engine.attend().await.unwrap();
+    // The cut was recorded, nothing is applied yet, and then a restore takes the tail.
+    stage
+        .execute("delete from event_store.event where partition = 0 and position > 5")
+        .await;
+    stage
+        .execute("update event_store.partition_head set position = 5 where partition = 0")
+        .await;
+    event_store::incarnation::fork(&stage.pool, 0)
+        .await
+        .unwrap();
+    stage.settle(&engine).await;
+    assert_eq!(stage.generations().await, [(1, 1, "active".to_owned())]);
+    stage.assert_rows_are_the_fold(1).await;
+}
+
+#[tokio::test]
 async fn another_revision_fills_a_generation_beside_the_shown_one_and_then_replaces_it() {
     let stage = Stage::new().await;
     let old = stage.engine(Tally::leak(1, 1)).await;
