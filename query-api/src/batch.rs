@@ -42,7 +42,7 @@ impl Reader {
             Ok(read) => entries.extend(read.into_iter().map(|entry| (entry.key.id, entry))),
             Err(Failure::NotCaughtUp) if demand.lenient => {
                 stale = Some(Stale::NotCaughtUp);
-                let read = self.noticed(self.load_users(scope, &missing, Instant::now()).await)?;
+                let read = self.read_users(scope, &missing).await?;
                 entries.extend(read.into_iter().map(|entry| (entry.key.id, entry)));
             }
             Err(failure) => {
@@ -125,7 +125,7 @@ impl Reader {
             if !self.follower.reach(&needed, deadline).await {
                 return Err(Failure::NotCaughtUp);
             }
-            let read = self.noticed(self.load_users(scope, wanted, Instant::now()).await)?;
+            let read = self.read_users(scope, wanted).await?;
             let shown = |entry: &Arc<UserEntry>| {
                 let address = entry.stamp.address;
                 goal.get(&address.partition)
@@ -139,6 +139,21 @@ impl Reader {
             }
             self.follower.look_afresh().await?;
         }
+    }
+
+    /// One read in a task of its own, as [`crate::flight`] says; which ids are asked for together
+    /// is never the same twice, so nobody joins it.
+    async fn read_users(
+        self: &Arc<Self>,
+        scope: &Scope,
+        wanted: &[(Uuid, Partition)],
+    ) -> Result<Vec<Arc<UserEntry>>, Failure> {
+        let (reader, scope, wanted) = (Arc::clone(self), scope.clone(), wanted.to_vec());
+        let begun = Instant::now();
+        let read = self
+            .runtime
+            .spawn(async move { reader.load_users(&scope, &wanted, begun).await });
+        self.noticed(read.await.unwrap_or(Err(Failure::Internal)))
     }
 
     /// While the database fails: everything from what is kept, or the failure.

@@ -1,5 +1,7 @@
 //! Single flight: readers of one key at the same time share one read. The read is a task of its
-//! own, so that the reader that began it may go away.
+//! own, so that the reader that began it may go away, and on the runtime that the reads were made
+//! for: a worker's own ends with the worker, and would take along reads that others have joined and
+//! connections that it has opened.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
+
+use tokio::runtime::Handle;
 
 use crate::failure::Failure;
 
@@ -16,14 +20,7 @@ type Flight<V> = Shared<BoxFuture<'static, Result<V, Failure>>>;
 #[derive(Debug)]
 pub(crate) struct Flights<K, V> {
     running: Arc<Mutex<HashMap<K, Flight<V>>>>,
-}
-
-impl<K, V> Default for Flights<K, V> {
-    fn default() -> Self {
-        Self {
-            running: Arc::default(),
-        }
-    }
+    runtime: Handle,
 }
 
 impl<K, V> Flights<K, V>
@@ -31,6 +28,12 @@ where
     K: Clone + Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
 {
+    /// None yet; reads will run on this runtime.
+    pub(crate) fn on(runtime: Handle) -> Self {
+        let running = Arc::default();
+        Self { running, runtime }
+    }
+
     /// Joins the read of `key` that is on its way, or begins `read`.
     ///
     /// # Errors
@@ -48,7 +51,7 @@ where
                         running: Arc::clone(&self.running),
                         key: key.clone(),
                     };
-                    let flight = begin(read(), landing);
+                    let flight = begin(&self.runtime, read(), landing);
                     running.insert(key.clone(), flight.clone());
                     flight
                 }
@@ -71,13 +74,13 @@ impl<K: Eq + Hash, V> Drop for Landing<K, V> {
     }
 }
 
-fn begin<K, V, F>(read: F, landing: Landing<K, V>) -> Flight<V>
+fn begin<K, V, F>(runtime: &Handle, read: F, landing: Landing<K, V>) -> Flight<V>
 where
     K: Eq + Hash + Send + 'static,
     V: Clone + Send + Sync + 'static,
     F: Future<Output = Result<V, Failure>> + Send + 'static,
 {
-    let task = tokio::spawn(async move {
+    let task = runtime.spawn(async move {
         let result = read.await;
         drop(landing);
         result
@@ -95,7 +98,7 @@ mod tests {
 
     #[tokio::test]
     async fn readers_at_the_same_time_share_one_read_and_the_next_reads_again() {
-        let flights = Flights::default();
+        let flights = Flights::on(Handle::current());
         let reads = Arc::new(AtomicUsize::new(0));
         let one = || {
             let reads = Arc::clone(&reads);
@@ -111,7 +114,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_read_that_panics_fails_its_readers_and_is_forgotten() {
-        let flights: Flights<u8, u8> = Flights::default();
+        let flights: Flights<u8, u8> = Flights::on(Handle::current());
         let panicking = || async { panic!("a bug") };
         assert_eq!(flights.join(&1, panicking).await, Err(Failure::Internal));
         assert_eq!(flights.join(&1, || async { Ok(2) }).await, Ok(2));

@@ -7,6 +7,7 @@ use std::time::Instant;
 use events::{Partition, Scope};
 use read_model::user_view::UserKey;
 use sqlx::PgPool;
+use tokio::runtime::Handle;
 use tokio::time::Instant as Deadline;
 use uuid::Uuid;
 
@@ -63,10 +64,12 @@ pub(crate) struct Reader {
     pub(crate) cursors: Cursors,
     user_flights: Flights<UserKey, Arc<UserEntry>>,
     pub(crate) page_flights: Flights<PageKey, Arc<Page>>,
+    pub(crate) runtime: Handle,
 }
 
 impl Reader {
-    /// A reader of a pool whose connections have the hot statements prepared.
+    /// A reader of a pool whose connections have the hot statements prepared. Reads will run on the
+    /// runtime that this is called on.
     #[must_use]
     pub(crate) fn new(
         pool: PgPool,
@@ -80,8 +83,9 @@ impl Reader {
             l1,
             cursors,
             parked: Parked::default(),
-            user_flights: Flights::default(),
-            page_flights: Flights::default(),
+            user_flights: Flights::on(Handle::current()),
+            page_flights: Flights::on(Handle::current()),
+            runtime: Handle::current(),
         }
     }
 
