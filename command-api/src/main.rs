@@ -9,6 +9,9 @@ use platform::config::{AdminArgs, Problems, TelemetryArgs, parse_or_exit};
 use platform::shutdown::Shutdown;
 use platform::telemetry;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Takes commands over HTTP and appends their events.
 #[derive(clap::Parser)]
 #[command(name = "command-api", version)]
