@@ -100,3 +100,25 @@ async fn a_graceful_stop_finishes_what_runs_and_accepts_nothing_new() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_request_that_does_not_end_is_cut_off_after_shutdown_grace() {
+    // The API of these tests has a grace of one second.
+    let app = App::with(|http| http.write_timeout = Duration::from_secs(60)).await;
+    let mut wire = Wire::connect(app.port).await;
+    wire.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    wire.answer_begins().await;
+    let started = Instant::now();
+    let stopped = tokio::time::timeout(Duration::from_secs(20), app.stop()).await;
+    let took = started.elapsed();
+    assert!(stopped.is_ok(), "it waits for its reader");
+    assert!(took >= Duration::from_millis(900), "cut off after {took:?}");
+}
+
+#[tokio::test]
+async fn work_gets_its_grace_and_no_more() {
+    use platform::shutdown::finish_within;
+    let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+    assert!(finish_within("quick", long, async {}).await);
+    assert!(!finish_within("endless", short, std::future::pending()).await);
+}

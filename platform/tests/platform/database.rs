@@ -186,6 +186,31 @@ async fn a_connection_is_replaced_after_db_connection_lifetime() {
 }
 
 #[tokio::test]
+async fn idle_connections_are_closed_after_db_idle_timeout_and_a_hot_pool_keeps_its_own() {
+    let database = TestDatabase::create().await;
+    let settings = settings(&database, &[("DB_IDLE_TIMEOUT", "200ms")]);
+    let plans = [
+        PoolPlan::unhurried("idle", 3),
+        PoolPlan::hot("kept", 3, &settings),
+    ];
+    let [idle, kept] = plans.map(|plan| pool(&settings, plan).unwrap());
+    for pool in [&idle, &kept] {
+        let held = [pool.acquire(), pool.acquire(), pool.acquire()];
+        let held = futures_util::future::join_all(held).await;
+        assert!(held.iter().all(Result::is_ok), "{held:?}");
+        assert_eq!(pool.size(), 3);
+    }
+    eventually(Duration::from_secs(20), || async {
+        match idle.size() {
+            0 => Ok(()),
+            connections => Err(connections),
+        }
+    })
+    .await;
+    assert_eq!(kept.size(), 3, "no cold connection at the next request");
+}
+
+#[tokio::test]
 async fn each_new_connection_is_shown_to_the_callers_hook() {
     let database = TestDatabase::create().await;
     let settings = settings(&database, &[("DB_ACQUIRE_TIMEOUT", "2s")]);

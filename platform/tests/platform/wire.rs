@@ -34,6 +34,11 @@ impl Wire {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Waits for the first byte of an answer and leaves the rest unread.
+    pub(crate) async fn answer_begins(&mut self) {
+        self.stream.read_u8().await.unwrap();
+    }
+
     /// Reads until the server closes the connection, at most for `time`. None when it did not.
     pub(crate) async fn read_to_end(&mut self, time: Duration) -> Option<String> {
         let mut bytes = Vec::new();
