@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Server;
 use actix_web::web;
@@ -150,9 +150,12 @@ impl Application {
             ended = &mut serving => Some(ended),
             () = shutdown => None,
         };
+        let begun = Instant::now();
         handle.stop(true).await;
         service.tasks().close();
-        finish_within("commands", grace, service.tasks().wait()).await;
+        // One grace for both: whoever ordered the stop counts from the order on.
+        let left = grace.saturating_sub(begun.elapsed());
+        finish_within("commands", left, service.tasks().wait()).await;
         appender.shutdown().await;
         queues.abort();
         pool.close().await;
