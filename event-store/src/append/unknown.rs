@@ -67,7 +67,13 @@ async fn look(
         Some((address, event_id)) => event_at(&mut connection, address).await? == Some(event_id),
         None => false,
     };
-    connection.rollback().await?;
+    if committed {
+        // Locking has written, so this commit waits for a synchronous standby as the lost one did.
+        // What is seen here may not have reached it, when the session that waited was ended.
+        connection.commit().await?;
+    } else {
+        connection.rollback().await?;
+    }
     Ok((connection, committed))
 }
 
