@@ -28,7 +28,7 @@ pub(crate) struct Limits {
     list_max: u16,
     /// Ids of `?ids=` at most.
     ids_max: usize,
-    /// How old an answer can be while the database works, in milliseconds.
+    /// How far an answer can be behind the view while the database works, in milliseconds.
     staleness_max_ms: u64,
     /// How old an answer can be while the database fails (`store_down`), in milliseconds.
     stale_kept_ms: u64,
