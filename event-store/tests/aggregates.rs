@@ -93,6 +93,10 @@ impl Fixture {
     }
 
     async fn node(&self) -> Node {
+        self.node_with_cache(1 << 20).await
+    }
+
+    async fn node_with_cache(&self, cache_bytes_max: u64) -> Node {
         let store = EventStore::open(self.database.pool())
             .await
             .expect("a store");
@@ -100,7 +104,7 @@ impl Fixture {
         let appender = Appender::start(store.clone(), options, AppendSettings::default());
         let appender = appender.expect("lanes");
         let settings = AggregateSettings {
-            cache_bytes_max: 1 << 20,
+            cache_bytes_max,
             mailbox_max: 64,
         };
         let codec = Codec { decode, encode };
@@ -274,4 +278,24 @@ async fn a_fork_of_the_store_empties_the_cache_and_the_command_is_decided_again(
         .expect("a fork");
     assert_eq!(node.count(&scope, 1).await.expect("counted"), 3);
     assert_eq!(node.total(&scope, 1).await, (6, 4));
+}
+
+#[tokio::test]
+async fn what_a_full_cache_lets_go_is_loaded_again_and_counts_the_same() {
+    let fixture = Fixture::create().await;
+    let scope = scope("acme");
+    // Room for no aggregate, and for about two.
+    for (tenth, cache_bytes_max) in [(0, 0), (1, 1 << 10)] {
+        let node = fixture.node_with_cache(cache_bytes_max).await;
+        for round in 0..3 {
+            for number in 0..10 {
+                let total = node.count(&scope, 10 * tenth + number).await;
+                assert_eq!(total.expect("counted"), 3 * round);
+            }
+        }
+        for number in 0..10 {
+            assert_eq!(node.total(&scope, 10 * tenth + number).await, (9, 6));
+        }
+        node.appender.shutdown().await;
+    }
 }

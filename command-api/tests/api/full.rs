@@ -1,7 +1,7 @@
 //! Bounded queues and deadlines: what a client is told when there is no room or no time, and that
 //! nothing is lost by it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -154,4 +154,24 @@ async fn without_its_database_a_command_is_503_and_afterwards_it_is_done() {
         }
     });
     assert_eq!(done.await.body["version"], json!(2));
+}
+
+/// SQLSTATE 55P03 twice: the lane's first and second try wait three seconds each.
+#[tokio::test]
+async fn a_head_that_stays_locked_is_503_after_a_second_try_and_nothing_is_left() {
+    let store = TestStore::create().await;
+    let app = store.start(&[("COMMAND_DEADLINE", "60s")]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    let locks = store.lock_heads().await;
+    let begun = Instant::now();
+    let refused = app.register(&token, id).await.expect(503, "unavailable");
+    assert!(
+        begun.elapsed() >= Duration::from_secs(5),
+        "it was tried once only: {:?}",
+        begun.elapsed()
+    );
+    assert!(refused.header("retry-after").is_some());
+    locks.rollback().await.expect("the locks are free");
+    assert!(store.event_types().await.is_empty());
+    app.register(&token, id).await.expect(201, "");
 }

@@ -10,5 +10,6 @@ mod idempotency;
 mod lifetime;
 mod nodes;
 mod openapi;
+mod settings;
 mod tenants;
 mod tokens;

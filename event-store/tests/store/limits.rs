@@ -137,3 +137,86 @@ async fn shutting_down_gives_what_waits_its_verdict_and_takes_no_more() {
         Err(AppendError::ShuttingDown)
     );
 }
+
+#[tokio::test]
+async fn no_transaction_appends_more_entries_than_append_batch_max() {
+    let fixture = Fixture::create().await;
+    let node = fixture
+        .node_with(AppendSettings {
+            batch_max: 4,
+            ..one_lane()
+        })
+        .await;
+    let (mark, _) = node.look(&user(0)).await;
+    let entries = (0..10).map(|n| entry(mark, &user(n)).write(&user(n), 0, 1).into());
+    for answer in append_together(&fixture, &node, entries.collect()).await {
+        assert!(matches!(answer, Ok(Verdict::Appended { .. })), "{answer:?}");
+    }
+    let batches: Vec<i64> =
+        sqlx::query_scalar("select count(*) from event_store.event group by xmin::text")
+            .fetch_all(node.store.pool())
+            .await
+            .expect("the batches");
+    assert_eq!(batches.iter().sum::<i64>(), 10);
+    assert!(batches.iter().all(|entries| *entries <= 4), "{batches:?}");
+    assert!(batches.len() < 10, "what waits goes together: {batches:?}");
+}
+
+#[tokio::test]
+async fn there_are_as_many_lanes_as_append_lanes_says_each_with_a_connection() {
+    let fixture = Fixture::create().await;
+    let node = fixture
+        .node_with(AppendSettings {
+            lanes: 3,
+            ..AppendSettings::default()
+        })
+        .await;
+    assert_eq!(node.appender.queue_depths().len(), 3);
+    for number in 0..20 {
+        node.grow(&user(number), 1).await;
+    }
+    let sessions: i64 = sqlx::query_scalar(
+        "select count(*) from pg_stat_activity
+        where datname = current_database() and application_name = 'runnel-append'",
+    )
+    .fetch_one(node.store.pool())
+    .await
+    .expect("a count");
+    assert!((1..=3).contains(&sessions), "{sessions} sessions");
+}
+
+/// SQLSTATE 55P03: a lane waits three seconds for a head, and tries a second time.
+#[tokio::test]
+async fn a_head_that_was_locked_for_the_first_try_is_taken_by_the_second() {
+    const WAITING: &str = "
+        select pid from pg_stat_activity
+        where datname = current_database() and application_name = 'runnel-append'
+            and wait_event_type = 'Lock'";
+    let fixture = Fixture::create().await;
+    let node = fixture.node_with(one_lane()).await;
+    let (mark, _) = node.look(&user(1)).await;
+    let blocker = Blocker::hold(&fixture).await;
+    let appender = node.appender.clone();
+    let create = entry(mark, &user(1)).write(&user(1), 0, 1);
+    let answer = tokio::spawn(async move { appender.append(create.into()).await });
+    let waiting = async || -> Option<i32> {
+        let query = sqlx::query_scalar(WAITING).fetch_optional(node.store.pool());
+        query.await.expect("the sessions")
+    };
+    let patience = Duration::from_secs(20);
+    let first = eventually(patience, || async { waiting().await.ok_or("nobody waits") }).await;
+    // The second try is made on a connection of its own.
+    eventually(patience, || async {
+        match waiting().await {
+            Some(session) if session != first => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    blocker.release().await;
+    let answer = answer.await.expect("no panic");
+    assert!(
+        matches!(answer, Ok(Verdict::Appended { version: 1, .. })),
+        "{answer:?}"
+    );
+}
