@@ -244,7 +244,8 @@ pub(crate) fn user(number: u128) -> String {
     format!("/v1/users/{}", Uuid::from_u128(number))
 }
 
-fn config(url: &str, jwks: &str, settings: &[(&str, &str)]) -> query_api::Config {
+/// The settings of a process.
+pub(crate) fn config(url: &str, jwks: &str, settings: &[(&str, &str)]) -> query_api::Config {
     let secret: String = SECRET.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut pairs = vec![
         ("DATABASE_URL", url),

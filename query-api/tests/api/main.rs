@@ -5,6 +5,7 @@ mod proxy;
 
 mod documents;
 mod fills;
+mod limits;
 mod lists;
 mod one_user;
 mod outages;

@@ -12,6 +12,11 @@ use crate::proxy::Proxy;
 
 /// A process that reaches its database through a proxy.
 async fn spawn() -> (TestApp, Proxy) {
+    spawn_with(&[]).await
+}
+
+/// The same with other settings.
+pub(crate) async fn spawn_with(changes: &[(&'static str, &'static str)]) -> (TestApp, Proxy) {
     let database = TestDatabase::create().await;
     let mut url = url::Url::parse(&database.url()).expect("a URL");
     let (host, port) = (
@@ -25,8 +30,10 @@ async fn spawn() -> (TestApp, Proxy) {
     let proxy = Proxy::to(server.expect("an address")).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port)).expect("a port");
+    let mut settings = vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "500ms")];
+    settings.extend(changes);
     let setup = Setup {
-        settings: vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "500ms")],
+        settings,
         database_url: Some(url.to_string()),
         ..Setup::default()
     };
