@@ -7,4 +7,5 @@
 
 mod command_line;
 mod kill;
+mod wake;
 mod world;

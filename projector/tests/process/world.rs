@@ -161,14 +161,20 @@ impl World {
 
     /// Starts the daemon, with a short lease so that a successor need not wait for long.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn start_with(&self, flags: &[&str]) -> Daemon {
+        let usual = [
+            "run",
+            "--projector-lease",
+            "1s",
+            "--admin-listen",
+            "127.0.0.1:0",
+        ];
         let child = self
-            .command(&[
-                "run",
-                "--projector-lease",
-                "1s",
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
+            .command(&[&usual, flags].concat())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
