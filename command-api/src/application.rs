@@ -101,6 +101,7 @@ impl Application {
         let appender = Appender::start(store.clone(), lanes, append_settings(&config.command))?;
         let service = service(&config, store, appender.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
+        readiness.check_keys("command_keys", verifier.clone());
         let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
         let server = server(&stack, listener, &config, service.clone())?;
         let queues = tokio::spawn(show_queues(appender.clone(), service.clone()));

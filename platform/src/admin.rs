@@ -2,16 +2,18 @@
 //! answers while that one is full and stays off the public network.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpResponse, HttpServer, web};
 use serde::Serialize;
+use tokio::task::JoinHandle;
 
+use crate::auth::Verifier;
 use crate::build_info::BuildInfo;
 use crate::metrics;
 
@@ -37,6 +39,7 @@ type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Health> + Send>> + Send
 #[derive(Clone, Default)]
 pub struct Readiness {
     checks: Arc<RwLock<BTreeMap<&'static str, Check>>>,
+    starting: Arc<AtomicBool>,
     draining: Arc<AtomicBool>,
 }
 
@@ -45,6 +48,8 @@ pub struct Readiness {
 pub struct Report {
     /// Whether the process should get traffic.
     pub ready: bool,
+    /// True until everything was built.
+    pub starting: bool,
     /// True once the process was asked to stop.
     pub draining: bool,
     /// Every check by name.
@@ -56,6 +61,21 @@ impl Readiness {
     #[must_use]
     pub fn new() -> Readiness {
         Readiness::default()
+    }
+
+    /// The readiness of a process that is not built yet: not ready until [`Readiness::started`].
+    #[must_use]
+    pub fn starting() -> Readiness {
+        let starting = Arc::new(AtomicBool::new(true));
+        Readiness {
+            starting,
+            ..Readiness::default()
+        }
+    }
+
+    /// Everything is built; from now on the checks decide.
+    pub fn started(&self) {
+        self.starting.store(false, Ordering::Relaxed);
     }
 
     /// Adds a check, or replaces the one of that name.
@@ -85,6 +105,18 @@ impl Readiness {
         });
     }
 
+    /// Adds the check that there are keys to verify tokens with.
+    pub fn check_keys(&self, name: &'static str, verifier: Verifier) {
+        self.check(name, move || {
+            let health = if verifier.has_keys() {
+                Health::Ok
+            } else {
+                Health::Failed("no verification keys are loaded".to_owned())
+            };
+            async move { health }
+        });
+    }
+
     /// From now on the process is not ready.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -108,12 +140,14 @@ impl Readiness {
             .await
             .into_iter()
             .collect();
+        let starting = self.starting.load(Ordering::Relaxed);
         let draining = self.draining.load(Ordering::Relaxed);
         let failed = checks
             .values()
             .any(|health| matches!(health, Health::Failed(_)));
         Report {
-            ready: !draining && !failed,
+            ready: !starting && !draining && !failed,
+            starting,
             draining,
             checks,
         }
@@ -141,6 +175,36 @@ pub fn serve(listener: TcpListener, readiness: Readiness) -> std::io::Result<Ser
         .shutdown_timeout(1)
         .listen(listener)?
         .run())
+}
+
+/// The admin port of a process, served from before the rest is built until after it has stopped.
+pub struct AdminPort {
+    handle: ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl AdminPort {
+    /// Binds the port and serves it in the background.
+    ///
+    /// # Errors
+    /// When the address cannot be listened to.
+    pub fn open(address: SocketAddr, readiness: Readiness) -> std::io::Result<AdminPort> {
+        let server = serve(TcpListener::bind(address)?, readiness)?;
+        let handle = server.handle();
+        let serving = tokio::spawn(server);
+        Ok(AdminPort { handle, serving })
+    }
+
+    /// Finishes the requests that run and closes the port.
+    ///
+    /// # Errors
+    /// When the server had failed.
+    pub async fn close(self) -> std::io::Result<()> {
+        self.handle.stop(true).await;
+        self.serving
+            .await
+            .unwrap_or_else(|failed| Err(std::io::Error::other(failed)))
+    }
 }
 
 async fn healthz() -> HttpResponse {

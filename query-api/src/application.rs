@@ -88,6 +88,7 @@ impl Application {
         let l1 = Arc::new(L1::new(&config.query));
         check_readiness(readiness, &follower);
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
+        readiness.check_keys("query_keys", verifier.clone());
         let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
         let cursors = Cursors::new(&config.secret.key);
         let reader = Reader::new(

@@ -67,7 +67,9 @@ impl FromRequest for Claims {
         ready(
             match extensions.get::<Arc<Authentication>>().map(AsRef::as_ref) {
                 Some(Authentication::Verified(verified)) => Ok(verified.claims.clone()),
-                Some(Authentication::Failed(problem)) => Err(problem.clone()),
+                Some(Authentication::Failed(problem) | Authentication::Unverifiable(problem)) => {
+                    Err(problem.clone())
+                }
                 Some(Authentication::Missing) | None => Err(missing()),
             },
         )

@@ -54,6 +54,8 @@ pub struct Verified {
 pub(crate) enum Authentication {
     Missing,
     Failed(Problem),
+    /// Nobody knows whether it is good: we have no keys at the moment.
+    Unverifiable(Problem),
     Verified(Arc<Verified>),
 }
 
@@ -174,6 +176,9 @@ impl Verifier {
         };
         match result {
             Ok(verified) => Authentication::Verified(verified),
+            Err(error @ TokenError::KeysUnavailable) => {
+                Authentication::Unverifiable(refusal(error))
+            }
             Err(error) => Authentication::Failed(refusal(error)),
         }
     }

@@ -30,14 +30,23 @@ impl App {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut HttpSettings)) -> App {
-        super::logs::capture();
         let folder = tempfile::tempdir().unwrap();
         let keys = DevKeys::ensure(folder.path()).unwrap();
-        let signer = keys.signer().unwrap();
         let auth = AuthSettings::of_file(&keys.jwks, "runnel-dev", "runnel-dev");
         let verifier = Verifier::start(auth, Mode::Development).await.unwrap();
         let mut settings = settings();
         change(&mut settings);
+        App::verifying(verifier, settings, folder)
+    }
+
+    /// Tokens are signed by the folder's keys, whatever the verifier believes.
+    pub(crate) fn verifying(
+        verifier: Verifier,
+        settings: HttpSettings,
+        folder: tempfile::TempDir,
+    ) -> App {
+        super::logs::capture();
+        let signer = DevKeys::ensure(folder.path()).unwrap().signer().unwrap();
         let stack = HttpStack::new("platform-test", settings, verifier);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();

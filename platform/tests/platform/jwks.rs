@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
+use platform::admin::{Health, Readiness};
 use platform::auth::{TokenError, TokenSigner, Verifier};
 use platform::config::{AuthSettings, JwksSource, Mode};
 use serde_json::{Value, json};
 
+use super::app::problem;
 use super::tokens::{AUDIENCE, ISSUER, claims, signer};
 
 /// An issuer's JWKS URL whose answer a test changes.
@@ -116,6 +118,34 @@ async fn without_any_keys_tokens_are_503_and_not_401() {
         verifier.verify(&token).await,
         Err(TokenError::KeysUnavailable)
     );
+}
+
+#[tokio::test]
+async fn without_any_keys_the_process_is_not_ready_and_an_address_may_send_any_number_of_tokens() {
+    let issuer = Issuer::spawn(None).await;
+    let verifier = issuer.verifier().await;
+    let readiness = Readiness::new();
+    readiness.check_keys("keys", verifier.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let app = super::app::App::verifying(verifier, super::app::settings(), folder);
+    let token = app.signer.sign_claims(&claims()).unwrap();
+    for _ in 0..60 {
+        let answer = app.get_as("/me", &token).await;
+        assert_eq!(answer.headers()["retry-after"], "5");
+        assert_eq!(problem(answer).await["code"], "keys_unavailable");
+    }
+    let report = readiness.report().await;
+    assert!(!report.ready);
+    assert!(matches!(report.checks["keys"], Health::Failed(_)));
+
+    issuer.publish(Some(&[app.signer.jwk()]));
+    // The background asks every 5 seconds.
+    testkit::eventually(Duration::from_secs(20), || async {
+        let report = readiness.report().await;
+        if report.ready { Ok(()) } else { Err(report) }
+    })
+    .await;
+    assert_eq!(app.get_as("/me", &token).await.status(), 200);
 }
 
 #[tokio::test]
