@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use events::{DecodeError, UserEvent, catalog, decode};
+use serde_json::Value;
 
 fn golden() -> Vec<(String, i32, String)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -62,9 +63,23 @@ fn every_type_and_version_of_the_catalog_has_a_golden_file() {
 fn published_schemas_do_not_change() {
     for (event_type, version, schema) in catalog::schemas() {
         let name = format!("{event_type}.v{version}");
+        let mut shape = schema.to_value();
+        forget_descriptions(&mut shape);
         insta::with_settings!({snapshot_path => "schemas", prepend_module_to_snapshot => false}, {
-            insta::assert_json_snapshot!(name, schema);
+            insta::assert_json_snapshot!(name, shape);
         });
+    }
+}
+
+/// Words may be improved; the shape may not change.
+fn forget_descriptions(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.retain(|name, value| name != "description" || !value.is_string());
+            fields.values_mut().for_each(forget_descriptions);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_descriptions),
+        _ => {}
     }
 }
 
