@@ -42,6 +42,16 @@ impl Shutdown {
         self.stopping.clone().cancelled_owned()
     }
 
+    /// What `starting` comes to, or nothing when the order to stop comes first: then it is dropped,
+    /// so it must have begun nothing that needs to be ended in order.
+    pub async fn unless_draining<T>(&self, starting: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.draining() => None,
+            started = starting => Some(started),
+        }
+    }
+
     /// True once it is time to stop: every long loop looks at this between batches.
     #[must_use]
     pub fn is_stopping(&self) -> bool {

@@ -1,9 +1,7 @@
 //! The read API as a process of its own: parse, observe, build, run, drain.
 
-use std::net::TcpListener;
-
 use anyhow::Context as _;
-use platform::admin::{self, Readiness};
+use platform::admin::{AdminPort, Readiness};
 use platform::config::{AdminArgs, Problems, TelemetryArgs, parse_or_exit};
 use platform::shutdown::Shutdown;
 use platform::telemetry;
@@ -34,19 +32,18 @@ async fn main() -> anyhow::Result<()> {
     problems.check_or_exit();
 
     let guard = telemetry::init(query_api::SERVICE, &telemetry)?;
-    let (readiness, shutdown) = (Readiness::new(), Shutdown::new());
-    let stopping = config.shutdown;
-    let application = Application::build(config, News::Listen, &readiness).await?;
-    let listener = TcpListener::bind(admin.listen).context("cannot listen (ADMIN_LISTEN)")?;
-    let admin = admin::serve(listener, readiness.clone())?;
-    let admin_handle = admin.handle();
-    let admin = tokio::spawn(admin);
-    tracing::info!(port = application.port(), "answering queries");
-
-    shutdown.drain_on_signals(readiness, stopping)?;
-    application.run_until(shutdown.stopped()).await?;
-    admin_handle.stop(true).await;
-    admin.await??;
+    let (readiness, shutdown) = (Readiness::starting(), Shutdown::new());
+    // Before anything that waits: a database that is away must keep nobody from asking or stopping.
+    shutdown.drain_on_signals(readiness.clone(), config.shutdown)?;
+    let admin =
+        AdminPort::open(admin.listen, readiness.clone()).context("cannot listen (ADMIN_LISTEN)")?;
+    let build = Application::build(config, News::Listen, &readiness);
+    if let Some(application) = shutdown.unless_draining(build).await.transpose()? {
+        readiness.started();
+        tracing::info!(port = application.port(), "answering queries");
+        application.run_until(shutdown.stopped()).await?;
+    }
+    admin.close().await?;
     guard.flush().await;
     Ok(())
 }

@@ -11,5 +11,6 @@ mod lifetime;
 mod nodes;
 mod openapi;
 mod settings;
+mod starting;
 mod tenants;
 mod tokens;
