@@ -1,6 +1,6 @@
 //! Several users by id: those that the cache has, and one read for the rest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -61,6 +61,10 @@ impl Reader {
     }
 
     /// What the cache has that is fresh and shows enough, and what is missing.
+    ///
+    /// Entries of one partition are of one reading, or all of them are read again: the token of the
+    /// answer is the oldest reading, and an entry newer than it could go back for a session that
+    /// sends it back.
     fn cached(
         &self,
         scope: &Scope,
@@ -68,15 +72,12 @@ impl Reader {
         demand: &Demand,
         outlook: Option<&Arc<Outlook>>,
     ) -> (Entries, Vec<(Uuid, Partition)>) {
-        let (mut entries, mut missing) = (Entries::new(), Vec::new());
         let Some(outlook) = outlook else {
-            return (entries, missing);
+            return (Entries::new(), Vec::new());
         };
+        let mut partitions: BTreeMap<Partition, BTreeMap<Uuid, Option<Arc<UserEntry>>>> =
+            BTreeMap::new();
         for id in ids {
-            let known = |(other, _): &(Uuid, Partition)| other == id;
-            if entries.contains_key(id) || missing.iter().any(known) {
-                continue;
-            }
             let key = UserKey {
                 tenant: scope.tenant.clone(),
                 id: *id,
@@ -88,14 +89,25 @@ impl Reader {
                     && entry.stamp.address.position >= needed
                     && !outlook.is_lost(entry.stamp)
             };
-            match self.l1.user(&key).filter(usable) {
-                Some(entry) => {
-                    looked_up(Kind::User, Lookup::Hit);
-                    entries.insert(*id, entry);
-                }
-                None => {
-                    looked_up(Kind::User, Lookup::Miss);
-                    missing.push((*id, partition));
+            let of_partition = partitions.entry(partition).or_default();
+            let look = || self.l1.user(&key).filter(usable);
+            of_partition.entry(*id).or_insert_with(look);
+        }
+        let (mut entries, mut missing) = (Entries::new(), Vec::new());
+        for (partition, users) in partitions {
+            let mut stamps = users.values().map(|entry| entry.as_ref().map(|e| e.stamp));
+            let first = stamps.next().flatten();
+            let one_reading = first.is_some() && stamps.all(|stamp| stamp == first);
+            for (id, entry) in users {
+                match entry.filter(|_| one_reading) {
+                    Some(entry) => {
+                        looked_up(Kind::User, Lookup::Hit);
+                        entries.insert(id, entry);
+                    }
+                    None => {
+                        looked_up(Kind::User, Lookup::Miss);
+                        missing.push((id, partition));
+                    }
                 }
             }
         }

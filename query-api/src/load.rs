@@ -1,5 +1,5 @@
-//! What is read from PostgreSQL: the standing of the view first, then rows, on one connection, and
-//! whether anything of it is parked or lost.
+//! What is read from PostgreSQL: rows with the standing of the view that they are true as of, in
+//! one statement, and whether anything of it is parked or lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use events::{Partition, Scope, TokenEntry};
 use read_model::checkpoint::{Checkpoint, ParkedSet, Standing};
-use read_model::user_view::reads::{self, ReadError};
+use read_model::user_view::reads::{self, Listed, ReadError};
 use read_model::user_view::{UserKey, UserRow};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Postgres};
@@ -23,6 +23,13 @@ use crate::user_entry::UserEntry;
 const PARKED_RETRIES: usize = 5;
 
 type Conn = PoolConnection<Postgres>;
+/// Which list.
+#[derive(Clone, Copy)]
+enum Wanted<'w> {
+    Users(&'w [Uuid]),
+    Page(&'w PageQuery),
+}
+
 type ParkedSets = BTreeMap<Partition, Arc<ParkedSet>>;
 
 /// Runs a read, and once more with fresh statements when a switch of generations made the plan old.
@@ -105,10 +112,8 @@ impl Reader {
         wanted: &[(Uuid, Partition)],
         begun: Instant,
     ) -> Result<Vec<Arc<UserEntry>>, Failure> {
-        let mut connection = self.connection().await?;
-        let (standing, parked) = self.standing(&mut connection).await?;
         let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
-        let mut rows = fresh_plan!(connection, reads::by_ids(&mut connection, scope, &ids));
+        let (standing, mut rows, parked) = self.listed(scope, Wanted::Users(&ids)).await?;
         let entry = |(id, partition): &(Uuid, Partition)| {
             let found = rows.iter().position(|row| row.id == *id);
             let row = found.map(|at| rows.swap_remove(at));
@@ -130,9 +135,7 @@ impl Reader {
         key: PageKey,
         begun: Instant,
     ) -> Result<Arc<Page>, Failure> {
-        let mut connection = self.connection().await?;
-        let (standing, parked) = self.standing(&mut connection).await?;
-        let rows = fresh_plan!(connection, read_page(&mut connection, scope, &key.query));
+        let (standing, rows, parked) = self.listed(scope, Wanted::Page(&key.query)).await?;
         let body = page::render(&self.cursors, &key, rows);
         let as_of: Vec<TokenEntry> = standing.checkpoints.iter().map(Checkpoint::entry).collect();
         let first = |(partition, set): (&Partition, &Arc<ParkedSet>)| {
@@ -152,24 +155,29 @@ impl Reader {
             .map_err(|error| Failure::of_database(&error))
     }
 
-    /// The standing of all partitions and the parked sets that it speaks of, held here: another
-    /// read may put later sets into the memory meanwhile. Rows are read after both.
-    async fn standing(&self, connection: &mut Conn) -> Result<(Standing, ParkedSets), Failure> {
+    /// Rows, their standing and the parked sets that it speaks of, held here: another read may put
+    /// later sets into the memory meanwhile. The rows are read again after sets that were not known:
+    /// a key that was drained meanwhile is in the row.
+    async fn listed(
+        &self,
+        scope: &Scope,
+        wanted: Wanted<'_>,
+    ) -> Result<(Standing, Vec<UserRow>, ParkedSets), Failure> {
+        let mut connection = self.connection().await?;
         for _ in 0..PARKED_RETRIES {
-            let read = fresh_plan!(connection, reads::standing(connection));
-            let standing = read.ok_or(Failure::Filling)?;
+            let listed = fresh_plan!(connection, read(&mut connection, scope, wanted));
+            let (standing, rows) = listed.ok_or(Failure::Filling)?;
             for checkpoint in &standing.checkpoints {
                 self.check(checkpoint).await?;
             }
-            let generation = standing.generation;
             let held = |checkpoint: &Checkpoint| {
-                let set = self.parked.of(generation, checkpoint)?;
+                let set = self.parked.of(standing.generation, checkpoint)?;
                 Some((checkpoint.partition, set))
             };
             let sets: Option<ParkedSets> = standing.checkpoints.iter().map(held).collect();
             match sets {
-                Some(sets) => return Ok((standing, sets)),
-                None => self.reload_all_parked(connection, &standing).await?,
+                Some(sets) => return Ok((standing, rows, sets)),
+                None => self.reload_all_parked(&mut connection, &standing).await?,
             }
         }
         Err(Failure::NotCaughtUp)
@@ -215,11 +223,15 @@ impl Reader {
     }
 }
 
-async fn read_page(
+async fn read(
     connection: &mut Conn,
     scope: &Scope,
-    query: &PageQuery,
-) -> Result<Vec<UserRow>, ReadError> {
+    wanted: Wanted<'_>,
+) -> Result<Listed, ReadError> {
+    let query = match wanted {
+        Wanted::Users(ids) => return reads::by_ids(connection, scope, ids).await,
+        Wanted::Page(query) => query,
+    };
     match query {
         PageQuery::Region {
             region,

@@ -1,19 +1,9 @@
 //! How far a projection has come, as its readers see it. The active generation is joined in SQL,
-//! never remembered: what a statement answers is true of the rows that the same connection reads
-//! afterwards.
+//! never remembered, and a read takes checkpoints and rows in one statement: one snapshot.
 
 use events::{Address, ConsistencyToken, Partition, TenantId, TokenEntry};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
-
-/// The checkpoints of the active generation.
-pub const ACTIVE: &str = "\
-    select g.generation, g.revision, c.partition, c.incarnation, c.position, c.parked_version
-    from projection.generation g
-    join projection.checkpoint c
-      on c.projection = g.projection and c.generation = g.generation
-    where g.projection = $1 and g.state = 'active'
-    order by c.partition";
 
 /// The parked keys of one partition of one generation, each with its first parked position, and the
 /// version of that set in the same snapshot; one row without a key when nothing is parked.
@@ -71,7 +61,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The position that rows read afterwards are true as of; partitions without any event are left
+    /// The position that rows of the same snapshot are true as of; partitions without any event are left
     /// out.
     #[must_use]
     pub fn as_of(&self) -> ConsistencyToken {
@@ -86,28 +76,6 @@ impl Standing {
             .iter()
             .find(|one| one.partition == partition)
     }
-}
-
-/// The standing of `projection`; none while no generation of it is served.
-///
-/// # Errors
-/// What the database says.
-pub async fn active(
-    connection: &mut PgConnection,
-    projection: &str,
-) -> sqlx::Result<Option<Standing>> {
-    let rows = sqlx::query(ACTIVE)
-        .bind(projection)
-        .fetch_all(connection)
-        .await?;
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
-    Ok(Some(Standing {
-        generation: first.try_get("generation")?,
-        revision: first.try_get("revision")?,
-        checkpoints: rows.iter().map(read).collect::<sqlx::Result<_>>()?,
-    }))
 }
 
 /// Reads the columns `partition, incarnation, position, parked_version`.

@@ -111,7 +111,7 @@ async fn rows_after(batch: usize) -> Vec<UserRow> {
         };
         let mut connection = views.connection().await;
         let some = user_view::reads::of_tenant(&mut connection, &scope, None, 100).await;
-        rows.extend(some.expect("rows"));
+        rows.extend(some.expect("a read").expect("a generation").1);
     }
     rows
 }

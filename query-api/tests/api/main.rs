@@ -7,6 +7,7 @@ mod documents;
 mod fills;
 mod limits;
 mod lists;
+mod one_snapshot;
 mod one_user;
 mod outages;
 mod tokens;

@@ -2,14 +2,16 @@
 //! Each takes a [`Scope`]: a tenant's rows are found under no other, and lists are for operators
 //! and admins.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, Utc};
 use events::{Partition, Role, Scope};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::UserRow;
 use super::rows::read;
-use super::{NAME, UserRow};
 use crate::checkpoint::{self, Standing};
 
 /// One user and the checkpoint of its partition in one statement, hence in one snapshot. (The lock
@@ -25,37 +27,49 @@ pub const BY_ID: &str = concat!(
       where g.projection = 'user_view' and g.state = 'active'"
 );
 
+/// Rows and the checkpoints of all partitions in one statement, hence in one snapshot: a row newer
+/// than the checkpoints said would be newer than the answer's token. The two have nothing to join:
+/// each line is a checkpoint or a user.
+macro_rules! with_standing {
+    ($rows:literal) => {
+        concat!(
+            "select c.generation, c.revision, c.partition, c.incarnation, c.position,
+                    c.parked_version, ",
+            columns!(),
+            " from (select g.generation, g.revision, c.partition, c.incarnation, c.position,
+                           c.parked_version
+                    from projection.generation g
+                    join projection.checkpoint c on c.projection = g.projection
+                     and c.generation = g.generation
+                    where g.projection = 'user_view' and g.state = 'active') c
+              full join (select ",
+            columns!(),
+            " from read_model.user_view u ",
+            $rows,
+            ") u on false"
+        )
+    };
+}
+
 /// Several users.
-pub const BY_IDS: &str = concat!(
-    "select ",
-    columns!(),
-    " from read_model.user_view u where u.tenant = $1 and u.id = any($2)"
-);
+pub const BY_IDS: &str = with_standing!("where u.tenant = $1 and u.id = any($2)");
 
 /// The users of a region that were active since, the latest first.
-pub const BY_REGION: &str = concat!(
-    "select ",
-    columns!(),
-    " from read_model.user_view u
-      where u.tenant = $1 and u.region = $2 and u.last_active >= $3
-        and u.last_active <= $4 and (u.last_active < $4 or u.id > $5)
-      order by u.last_active desc, u.id
-      limit $6"
+pub const BY_REGION: &str = with_standing!(
+    "where u.tenant = $1 and u.region = $2 and u.last_active >= $3
+       and u.last_active <= $4 and (u.last_active < $4 or u.id > $5)
+     order by u.last_active desc, u.id
+     limit $6"
 );
 
 /// The users with an address: one, and for a moment two while an address moves between partitions.
-pub const BY_EMAIL: &str = concat!(
-    "select ",
-    columns!(),
-    " from read_model.user_view u where u.tenant = $1 and u.email_hash = any($2) order by u.id"
-);
+pub const BY_EMAIL: &str = with_standing!("where u.tenant = $1 and u.email_hash = any($2)");
 
 /// The users of a tenant, by id.
-pub const OF_TENANT: &str = concat!(
-    "select ",
-    columns!(),
-    " from read_model.user_view u
-      where u.tenant = $1 and u.id >= $2 and ($3 or u.id <> $2) order by u.id limit $4"
+pub const OF_TENANT: &str = with_standing!(
+    "where u.tenant = $1 and u.id >= $2 and ($3 or u.id <> $2)
+     order by u.id
+     limit $4"
 );
 
 /// The statements that a connection prepares when it opens.
@@ -116,7 +130,10 @@ pub async fn by_id(
     Ok(Some((standing, user)))
 }
 
-/// Several users, in no order; read the standing before, on the same connection.
+/// Users with the standing that they are true as of; none while no generation is served.
+pub type Listed = Option<(Standing, Vec<UserRow>)>;
+
+/// Several users, by id.
 ///
 /// # Errors
 /// [`ReadError::Database`].
@@ -124,9 +141,9 @@ pub async fn by_ids(
     connection: &mut PgConnection,
     scope: &Scope,
     ids: &[Uuid],
-) -> Result<Vec<UserRow>, ReadError> {
+) -> Result<Listed, ReadError> {
     let query = sqlx::query(BY_IDS).bind(scope.tenant.as_str()).bind(ids);
-    rows(query.fetch_all(connection).await?)
+    listed(query.fetch_all(connection).await?, |row| row.id)
 }
 
 /// Users of a region that were active since `since`, after `after`, by `last_active` descending and
@@ -141,7 +158,7 @@ pub async fn by_region(
     since: Option<DateTime<Utc>>,
     after: ActivityKey,
     limit: i64,
-) -> Result<Vec<UserRow>, ReadError> {
+) -> Result<Listed, ReadError> {
     staff(scope)?;
     let query = sqlx::query(BY_REGION)
         .bind(scope.tenant.as_str())
@@ -150,10 +167,11 @@ pub async fn by_region(
         .bind(after.last_active)
         .bind(after.id)
         .bind(limit);
-    rows(query.fetch_all(connection).await?)
+    let rows = query.fetch_all(connection).await?;
+    listed(rows, |row| (Reverse(row.last_active), row.id))
 }
 
-/// The users found by any of these hashes of one address (one hash a live key version).
+/// The users found by any of these hashes of one address (one hash a live key version), by id.
 ///
 /// # Errors
 /// [`ReadError::NotAllowed`] for the role `user`; [`ReadError::Database`].
@@ -161,12 +179,12 @@ pub async fn by_email(
     connection: &mut PgConnection,
     scope: &Scope,
     hashes: &[Vec<u8>],
-) -> Result<Vec<UserRow>, ReadError> {
+) -> Result<Listed, ReadError> {
     staff(scope)?;
     let query = sqlx::query(BY_EMAIL)
         .bind(scope.tenant.as_str())
         .bind(hashes);
-    rows(query.fetch_all(connection).await?)
+    listed(query.fetch_all(connection).await?, |row| row.id)
 }
 
 /// The users of the tenant after `after`, by id.
@@ -178,22 +196,14 @@ pub async fn of_tenant(
     scope: &Scope,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<UserRow>, ReadError> {
+) -> Result<Listed, ReadError> {
     staff(scope)?;
     let query = sqlx::query(OF_TENANT)
         .bind(scope.tenant.as_str())
         .bind(after.unwrap_or(Uuid::nil()))
         .bind(after.is_none())
         .bind(limit);
-    rows(query.fetch_all(connection).await?)
-}
-
-/// The standing of the view, to be read before rows on the same connection.
-///
-/// # Errors
-/// [`ReadError::Database`].
-pub async fn standing(connection: &mut PgConnection) -> Result<Option<Standing>, ReadError> {
-    Ok(checkpoint::active(connection, NAME).await?)
+    listed(query.fetch_all(connection).await?, |row| row.id)
 }
 
 fn staff(scope: &Scope) -> Result<(), ReadError> {
@@ -203,6 +213,28 @@ fn staff(scope: &Scope) -> Result<(), ReadError> {
     }
 }
 
-fn rows(rows: Vec<PgRow>) -> Result<Vec<UserRow>, ReadError> {
-    Ok(rows.iter().map(read).collect::<sqlx::Result<_>>()?)
+/// Takes apart what `with_standing` gives. The index yields the rows in order, but a join
+/// promises none; sorting what is sorted costs nothing.
+fn listed<K: Ord>(lines: Vec<PgRow>, order: impl Fn(&UserRow) -> K) -> Result<Listed, ReadError> {
+    let mut standing: Option<Standing> = None;
+    let mut users = Vec::with_capacity(lines.len());
+    for line in &lines {
+        if line.try_get::<Option<Uuid>, _>("id")?.is_some() {
+            users.push(read(line)?);
+            continue;
+        }
+        let (generation, revision) = (line.try_get("generation")?, line.try_get("revision")?);
+        let standing = standing.get_or_insert_with(|| Standing {
+            generation,
+            revision,
+            checkpoints: vec![],
+        });
+        standing.checkpoints.push(checkpoint::read(line)?);
+    }
+    let Some(mut standing) = standing else {
+        return Ok(None);
+    };
+    standing.checkpoints.sort_by_key(|one| one.partition);
+    users.sort_by_key(order);
+    Ok(Some((standing, users)))
 }
