@@ -65,7 +65,7 @@ fn published_schemas_do_not_change() {
         let name = format!("{event_type}.v{version}");
         let mut shape = schema.to_value();
         forget_descriptions(&mut shape);
-        insta::with_settings!({snapshot_path => "schemas", prepend_module_to_snapshot => false}, {
+        insta::with_settings!({snapshot_path => "schemas", prepend_module_to_snapshot => false, sort_maps => true}, {
             insta::assert_json_snapshot!(name, shape);
         });
     }
