@@ -46,6 +46,7 @@ impl Engine {
             }
             changed |= self.plan().set(scope.projection, held, known);
         }
+        self.find_rewound().await?;
         self.plan().attended();
         if changed {
             self.wake_all();

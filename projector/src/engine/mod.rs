@@ -9,6 +9,7 @@
 //! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
 //! | `poison`, [`parked`], [`repair`] | what cannot be applied |
 //! | `attend`, `lease`, `generation` | who works, and on which tables |
+//! | `rewind` | checkpoints that went back in a crash |
 //! | `step`, `run` | one batch, driven by tests; the loops, driven by the clock |
 //! | [`standing`] | how far everything is |
 
@@ -24,6 +25,7 @@ pub mod parked;
 mod plan;
 mod poison;
 pub mod repair;
+mod rewind;
 mod run;
 pub mod source;
 pub mod standing;

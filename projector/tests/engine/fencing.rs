@@ -152,3 +152,35 @@ async fn a_kill_between_rows_and_checkpoint_leaves_neither() {
     stage.settle(&engine).await;
     stage.assert_rows_are_the_fold(1).await;
 }
+
+#[tokio::test]
+async fn what_a_crash_of_the_database_took_back_is_applied_again_without_a_new_event() {
+    let stage = Stage::new().await;
+    let key = stage.keys_of_first_partition(1).remove(0);
+    let engine = stage.engine(Tally::leak(1, 1)).await;
+    stage.add(&key, 1).await;
+    stage.settle(&engine).await;
+    for (copy, of) in COPIES {
+        stage
+            .execute(&format!("create table {copy} as table {of}"))
+            .await;
+    }
+    stage.add(&key, 2).await;
+    stage.settle(&engine).await;
+    // Batches commit asynchronously: a crash may take the last of them back, rows and checkpoint.
+    for (copy, of) in COPIES {
+        stage.execute(&format!("delete from {of}")).await;
+        stage
+            .execute(&format!("insert into {of} table {copy}"))
+            .await;
+    }
+    assert!(stage.rows(1).await != stage.fold(1).await);
+    stage.settle(&engine).await;
+    stage.assert_rows_are_the_fold(1).await;
+}
+
+/// What a batch writes, and where the test keeps an older state of it.
+const COPIES: [(&str, &str); 2] = [
+    ("public.older_rows", "read_model.tally_g1"),
+    ("public.older_checkpoint", "projection.checkpoint"),
+];
