@@ -30,7 +30,7 @@ pub(crate) async fn spawn_with(changes: &[(&'static str, &'static str)]) -> (Tes
     let proxy = Proxy::to(server.expect("an address")).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port)).expect("a port");
-    let mut settings = vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "500ms")];
+    let mut settings = vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "3s")];
     settings.extend(changes);
     let setup = Setup {
         settings,
