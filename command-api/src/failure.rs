@@ -59,6 +59,26 @@ impl Failure {
         }
     }
 
+    /// The session was gone when its statement came to it: a lookup or a load, so nothing was done,
+    /// and another session can do it.
+    pub(crate) fn met_an_ended_session(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let (Self::Lookup(error) | Self::Execute(ExecuteError::Load(error))) = self else {
+            return false;
+        };
+        match error {
+            ReadError::Database(sqlx::Error::Io(error)) => matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+            ),
+            // Ended by an administrator, in a crash, or for having been idle.
+            ReadError::Database(sqlx::Error::Database(error)) => {
+                matches!(error.code().as_deref(), Some("57P01" | "57P02" | "57P05"))
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn ending(&self) -> Ending {
         match self.kind() {
             Kind::Full | Kind::Unavailable => Ending::Unavailable,

@@ -75,7 +75,7 @@ where
     A: Hosted,
     C: Command<State = A, Event = A::Event> + Send + Sync,
 {
-    let (answer, ending) = match under_its_key::<A, C>(&service, &invocation).await {
+    let (answer, ending) = match on_a_live_session::<A, C>(&service, &invocation).await {
         Ok((reply, ending)) => (Ok(reply), ending),
         Err(failure) => (Err(failure.tell(C::NAME)), failure.ending()),
     };
@@ -84,6 +84,23 @@ where
 }
 
 type Ended = Result<(Reply, Ending), Failure>;
+
+/// After PostgreSQL was restarted the first statement on each idle session fails. Each attempt uses
+/// up one of them, so as many as the pool holds are enough.
+async fn on_a_live_session<A, C>(service: &Service, invocation: &Invocation<C>) -> Ended
+where
+    A: Hosted,
+    C: Command<State = A, Event = A::Event> + Send + Sync,
+{
+    let sessions_max = service.store().pool().options().get_max_connections();
+    for _ in 0..sessions_max {
+        match under_its_key::<A, C>(service, invocation).await {
+            Err(failure) if failure.met_an_ended_session() => {}
+            ended => return ended,
+        }
+    }
+    under_its_key::<A, C>(service, invocation).await
+}
 
 /// Looks the key up before deciding; the append does so again under its lock.
 async fn under_its_key<A, C>(service: &Service, invocation: &Invocation<C>) -> Ended
@@ -181,7 +198,7 @@ where
     C: Command<State = A>,
 {
     let decision = match invocation.command.decide(seen.state, now) {
-        Ok(decision) if is_met(invocation.if_match, seen.version) => Ok(decision),
+        Ok(decision) if is_met(invocation.if_match, &seen) => Ok(decision),
         Ok(_) => Err(CommandCode::VersionMismatch),
         Err(refusal) => Err(CommandCode::from(refusal)),
     };
@@ -209,11 +226,20 @@ where
     }
 }
 
-fn is_met(condition: Option<IfMatch>, version: i64) -> bool {
+/// A tag is of the history that its incarnation had. That version is still the one that is there
+/// when no later incarnation wrote it: then both histories share it. An incarnation that never was
+/// has no history.
+fn is_met<A>(condition: Option<IfMatch>, seen: &Seen<'_, A>) -> bool {
     match condition {
         None => true,
-        Some(IfMatch::Any) => version > 0,
-        Some(IfMatch::Version(wanted)) => version > 0 && version == wanted,
+        Some(IfMatch::Any) => seen.version > 0,
+        Some(IfMatch::Version {
+            version,
+            incarnation,
+        }) => {
+            let shared = (seen.written_in..=seen.incarnation).contains(&incarnation);
+            seen.version > 0 && seen.version == version && shared
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod idempotency;
 mod lifetime;
 mod nodes;
 mod openapi;
+mod sessions;
 mod settings;
 mod starting;
 mod tenants;
