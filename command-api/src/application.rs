@@ -97,6 +97,7 @@ impl Application {
             return Err(BuildError::OtherSecret);
         }
         readiness.check_database("command_database", pool.clone());
+        readiness.check_warm("command_connections", pool.clone());
         let lanes = database::connect_options(&config.database, "append", SessionTimeouts::NONE)?;
         let appender = Appender::start(store.clone(), lanes, append_settings(&config.command))?;
         let service = service(&config, store, appender.clone());

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::Verifier;
 use crate::build_info::BuildInfo;
-use crate::metrics;
+use crate::{database, metrics};
 
 /// A check that takes longer has failed.
 const CHECK_DEADLINE: Duration = Duration::from_secs(2);
@@ -102,6 +102,20 @@ impl Readiness {
                     Err(_) => Health::Failed("the database does not answer".to_owned()),
                 }
             }
+        });
+    }
+
+    /// Opens a hot pool's connections in the background; the check fails until that was tried, so
+    /// that no request of a balancer's is the one to open them. Call it inside a runtime.
+    pub fn check_warm(&self, name: &'static str, pool: sqlx::PgPool) {
+        let warming = tokio::spawn(database::warm(pool)).abort_handle();
+        self.check(name, move || {
+            let health = if warming.is_finished() {
+                Health::Ok
+            } else {
+                Health::Failed("connections are being opened".to_owned())
+            };
+            async move { health }
         });
     }
 

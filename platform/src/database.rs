@@ -7,12 +7,17 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use secrecy::ExposeSecret as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::config::{DatabaseSettings, SessionTimeouts};
 use crate::metrics;
+
+/// A connection that was idle for so long is tested before it is handed out. Under load none is, and
+/// without load the round trip does not matter.
+const TESTED_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// What a caller does with each new connection before the pool hands it out, such as the store's
 /// incarnation check. An error closes the connection and fails the acquire.
@@ -145,9 +150,17 @@ fn pool_with(settings: &DatabaseSettings, plan: PoolPlan, options: PgConnectOpti
         .acquire_timeout(settings.acquire_timeout)
         .max_lifetime(settings.connection_lifetime)
         .idle_timeout((!hot).then_some(settings.idle_timeout))
-        // A connection is tested when it comes back; testing it again before it is handed out
-        // would cost every read a round trip.
+        // A connection is tested when it comes back; testing it again each time before it is handed
+        // out would cost every read a round trip. The server may have ended one that was idle.
         .test_before_acquire(false)
+        .before_acquire(|connection, session| {
+            Box::pin(async move {
+                if session.idle_for >= TESTED_AFTER_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .after_connect(move |connection, _| {
             let hook = after_connect.clone();
             Box::pin(async move {
@@ -161,6 +174,17 @@ fn pool_with(settings: &DatabaseSettings, plan: PoolPlan, options: PgConnectOpti
     let pool = builder.connect_lazy_with(options);
     metrics::watch_pool(name, &pool);
     pool
+}
+
+/// Opens a hot pool's connections, so that the first requests need not. It tries for as long as a
+/// request would wait for one.
+pub(crate) async fn warm(pool: PgPool) {
+    let wanted = pool.options().get_min_connections();
+    let opened = join_all((0..wanted).map(|_| pool.acquire())).await;
+    let missing = opened.iter().filter(|opened| opened.is_err()).count();
+    if missing > 0 {
+        tracing::warn!(missing, wanted, "not every connection could be opened");
+    }
 }
 
 /// Ends a transaction that nobody knows of. sqlx 0.8.6 forgets a `begin()` that was cancelled

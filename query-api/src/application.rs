@@ -87,6 +87,7 @@ impl Application {
         let pool = query_pool(&config.database, &follower)?;
         let l1 = Arc::new(L1::new(&config.query));
         check_readiness(readiness, &follower);
+        readiness.check_warm("query_connections", pool.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("query_keys", verifier.clone());
         let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
