@@ -171,8 +171,8 @@ impl Application {
 fn pool(settings: &DatabaseSettings) -> Result<PgPool, InvalidDatabaseUrl> {
     let check: AfterConnect = Arc::new(|connection| {
         Box::pin(async move {
-            let checked = incarnation::check_connection(connection).await;
-            checked
+            let entered = incarnation::enter(connection).await;
+            entered
                 .map(drop)
                 .map_err(|error| sqlx::Error::AnyDriverError(Box::new(error)))
         })

@@ -74,9 +74,13 @@ pub async fn check_connection(connection: &mut PgConnection) -> Result<i32, Inca
     }
 }
 
-/// Checks a lane's fresh connection and begins the next incarnation when the history is another
-/// one.
-pub(crate) async fn enter(connection: &mut PgConnection) -> Result<i32, IncarnationError> {
+/// The same for a process that appends: when the history is another one, the next incarnation
+/// begins here. Its pools must do so as its lanes do, because a process that starts after the
+/// failover has no lane yet.
+///
+/// # Errors
+/// [`IncarnationError`]: do not use the connection.
+pub async fn enter(connection: &mut PgConnection) -> Result<i32, IncarnationError> {
     match check_connection(connection).await {
         Err(IncarnationError::OtherHistory) => begin_next(connection, false, 0).await,
         checked => checked,
