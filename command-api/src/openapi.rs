@@ -193,7 +193,11 @@ fn success() -> Value {
     json!({
         "description": "Done, or already as asked.",
         "headers": {
-            "ETag": header("The version, for If-Match.", "\"v7\""),
+            "ETag": header(
+                "The version, for If-Match; after a fork of the store with its incarnation, as \
+                 `\"v7.i2\"`. Tags are opaque: equal ones are of one history.",
+                "\"v7\"",
+            ),
             "Consistency-Token": header("Send it with a read that must show this.", "1.3.1042"),
             "Location": header(
                 "Where the changed resource lies.",

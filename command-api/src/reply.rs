@@ -4,7 +4,8 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderName, HeaderValue, LOCATION};
 use event_store::entry::StoredOutcome;
-use platform::http::{Problem, ProblemCode as _};
+use events::ConsistencyToken;
+use platform::http::{Problem, ProblemCode as _, version_tag};
 use serde::Serialize;
 
 use crate::code::CommandCode;
@@ -106,9 +107,17 @@ impl Reply {
         for (name, value) in self.headers() {
             response.insert_header((name, value));
         }
-        response.insert_header((ETAG, format!("\"v{version}\"")));
+        response.insert_header((ETAG, version_tag(version, None, self.incarnation())));
         response.insert_header((LOCATION, format!("{collection}/{id}")));
         Ok(response.json(Done { id, version }))
+    }
+
+    /// The incarnation of the store that the answer is of, also when it is repeated in a later one.
+    fn incarnation(&self) -> i32 {
+        let token = self.token.as_deref();
+        let token = token.and_then(|token| token.parse::<ConsistencyToken>().ok());
+        let entry = token.as_ref().and_then(|token| token.entries().first());
+        entry.map_or(1, |entry| entry.incarnation)
     }
 
     fn problem(&self, code: CommandCode) -> Problem {

@@ -5,6 +5,7 @@ use std::sync::{PoisonError, RwLock};
 use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 use events::{Address, ConsistencyToken, TokenEntry};
+use platform::http::version_tag;
 use read_model::user_view::fields::{FieldSet, Served};
 use read_model::user_view::{UserKey, UserRow};
 
@@ -27,7 +28,8 @@ pub(crate) struct UserEntry {
     pub(crate) stamp: TokenEntry,
     /// The stamp as a header.
     pub(crate) as_of: HeaderValue,
-    /// `"v7.3"`: version of the stream, revision of the fold.
+    /// `"v7.3"`: version of the stream, revision of the fold, and after a fork of the store the
+    /// incarnation that the checkpoint is of.
     pub(crate) etag: HeaderValue,
     /// The first parked position of the user's key.
     pub(crate) parked: Option<i64>,
@@ -53,7 +55,7 @@ impl UserEntry {
             row,
             stamp,
             as_of: header(&as_of(&[stamp])),
-            etag: header(&format!("\"v{version}.{revision}\"")),
+            etag: header(&version_tag(version, Some(revision), stamp.incarnation)),
             parked,
             fresh,
             rendered: RwLock::default(),

@@ -33,6 +33,41 @@ async fn a_command_is_done_only_at_the_version_that_its_client_saw() {
     assert_eq!(store.event_types().await.len(), 4);
 }
 
+/// The next incarnation as a lane begins it after a promotion or a restore. Version 2 of the first incarnation is one that a lost tail might have had.
+#[tokio::test]
+async fn after_a_fork_a_tag_of_the_history_before_counts_only_for_what_survived() {
+    let store = TestStore::create().await;
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    let before = store.start(&[]);
+    before.register(&token, id).await.expect(201, "");
+    drop(before);
+    let fork = "insert into event_store.incarnation (number, system_identifier, timeline, heads)
+            select 2, system_identifier, timeline,
+                (select array_agg(position order by partition) from event_store.partition_head)
+            from event_store.incarnation;
+        update event_store.partition_head set incarnation = 2";
+    sqlx::raw_sql(fork)
+        .execute(&store.pool())
+        .await
+        .expect("the next incarnation");
+    let app = store.start(&[]);
+    let survived = rename(&app, &token, id, "\"v1.1\"").await;
+    let survived = survived.expect(200, "");
+    assert_eq!(survived.header("etag"), Some("\"v2.i2\""));
+    for lost in ["\"v2\"", "\"v2.1\"", "\"v2.i3\"", "\"v1.i2\""] {
+        rename(&app, &token, id, lost)
+            .await
+            .expect(412, "version_mismatch");
+    }
+    // One that loads what the other one wrote knows it, too.
+    let other = store.start(&[]);
+    for (lost, there) in [("\"v2\"", "\"v2.1.i2\""), ("\"v3\"", "\"v3.i2\"")] {
+        let refused = rename(&other, &token, id, lost).await;
+        refused.expect(412, "version_mismatch");
+        rename(&other, &token, id, there).await.expect(200, "");
+    }
+}
+
 #[tokio::test]
 async fn a_condition_counts_only_where_the_command_would_have_succeeded() {
     let store = TestStore::create().await;

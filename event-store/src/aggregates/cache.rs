@@ -16,6 +16,8 @@ const ENTRY_OVERHEAD_BYTES: usize = 256;
 pub(super) struct Cached<A> {
     pub(super) aggregate: A,
     pub(super) version: i64,
+    /// The incarnation that wrote the last event.
+    pub(super) written_in: i32,
     pub(super) mark: ReadMark,
 }
 
@@ -92,6 +94,7 @@ mod tests {
         Cached {
             aggregate: 7,
             version: 1,
+            written_in: incarnation,
             mark: ReadMark {
                 incarnation,
                 head: 1,

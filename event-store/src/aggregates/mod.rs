@@ -103,6 +103,8 @@ impl<A: Aggregate + Clone + 'static> Aggregates<A> {
                 Seen {
                     state: &seen.aggregate,
                     version: seen.version,
+                    written_in: seen.written_in,
+                    incarnation: seen.mark.incarnation,
                 },
                 now,
             );
@@ -137,12 +139,7 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
         if target.fresh
             && let Some(mark) = self.known_mark(target.stream)
         {
-            let (aggregate, version) = (A::default(), 0);
-            return Ok(Arc::new(Cached {
-                aggregate,
-                version,
-                mark,
-            }));
+            return Ok(Arc::new(absent(mark)));
         }
         match self.cache.get(target.stream) {
             Some(cached) => Ok(cached),
@@ -169,12 +166,7 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
             incarnation: 0,
             head: 0,
         };
-        let absent = Cached {
-            aggregate: A::default(),
-            version: 0,
-            mark: nothing,
-        };
-        self.refresh(scope, stream, &absent).await
+        self.refresh(scope, stream, &absent(nothing)).await
     }
 
     /// Reads what the stream has after `known`.
@@ -198,7 +190,18 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
             next.aggregate.apply(self.decode(event)?);
             next.version = event.sequence;
         }
+        if let Some(last) = loaded.events.last() {
+            next.written_in = self.written_in(loaded.mark.incarnation, last).await?;
+        }
         Ok(self.cache.put(stream, next))
+    }
+
+    /// Which incarnation wrote an event. Only a store that forked has to look.
+    async fn written_in(&self, now: i32, event: &RecordedEvent) -> Result<i32, ExecuteError> {
+        if now == 1 {
+            return Ok(now);
+        }
+        Ok(self.store.incarnations().await?.of(event.address))
     }
 
     fn decode(&self, event: &RecordedEvent) -> Result<A::Event, DecodeError> {
@@ -298,6 +301,7 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
                 };
                 let mut next = Cached {
                     version,
+                    written_in: incarnation,
                     mark,
                     ..seen.clone()
                 };
@@ -332,5 +336,15 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
                 Executed::IdTaken
             }
         })
+    }
+}
+
+/// A stream without events.
+fn absent<A: Default>(mark: ReadMark) -> Cached<A> {
+    Cached {
+        aggregate: A::default(),
+        version: 0,
+        written_in: 0,
+        mark,
     }
 }

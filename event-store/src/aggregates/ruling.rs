@@ -53,6 +53,10 @@ pub struct Seen<'a, A> {
     pub state: &'a A,
     /// The stream's version.
     pub version: i64,
+    /// The incarnation that wrote the stream's last event; 0 without one.
+    pub written_in: i32,
+    /// The incarnation in which the state was true.
+    pub incarnation: i32,
 }
 
 /// What the closure made of a command. Without events it is a no-op or a refusal; it stands only

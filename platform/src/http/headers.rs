@@ -15,8 +15,14 @@ pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 pub enum IfMatch {
     /// `*`: the thing exists.
     Any,
-    /// `"v7"` or `"v7.3"`: its stream is at this version.
-    Version(i64),
+    /// `"v7"`, `"v7.3"` or, of a store that forked, `"v7.3.i2"`: its stream is at this version, of
+    /// the history that this incarnation of the store had.
+    Version {
+        /// The version.
+        version: i64,
+        /// The incarnation; 1 where the tag names none.
+        incarnation: i32,
+    },
 }
 
 /// What the client would rather have (RFC 7240).
@@ -56,7 +62,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 /// The `If-Match` condition, if there is one.
 ///
 /// # Errors
-/// 400 when it is anything but `*`, `"v7"` or `"v7.3"`.
+/// 400 when it is anything but `*` or a tag of [`version_tag`].
 pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     let wrong = |detail: &'static str| invalid("If-Match", detail);
     let Some(text) = single(headers, "if-match").map_err(wrong)? else {
@@ -65,20 +71,40 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     if text == "*" {
         return Ok(Some(IfMatch::Any));
     }
-    let version = version_of(text).map(IfMatch::Version);
-    version
+    version_of(text)
         .map(Some)
         .ok_or_else(|| wrong("must be * or one ETag as we gave it, such as \"v7\""))
 }
 
-/// `"v7"` and `"v7.3"` are version 7; the part after the dot is the projection's revision.
-fn version_of(tag: &str) -> Option<i64> {
+/// The strong ETag of a stream's version: `"v7"`, with the revision of the projection that shows it
+/// `"v7.3"`. After a fork the same version of a stream can be another event, so from the second
+/// incarnation of the store on the tag names it: `"v7.3.i2"`. Equal tags are of one history.
+#[must_use]
+pub fn version_tag(version: i64, revision: Option<i32>, incarnation: i32) -> String {
+    let revision = revision.map(|revision| format!(".{revision}"));
+    let incarnation = (incarnation > 1).then(|| format!(".i{incarnation}"));
+    let (revision, incarnation) = (
+        revision.unwrap_or_default(),
+        incarnation.unwrap_or_default(),
+    );
+    format!("\"v{version}{revision}{incarnation}\"")
+}
+
+/// What [`version_tag`] made; the revision does not count.
+fn version_of(tag: &str) -> Option<IfMatch> {
     let inner = tag.strip_prefix("\"v")?.strip_suffix('"')?;
+    let (inner, incarnation) = match inner.split_once(".i") {
+        Some((inner, incarnation)) => (inner, i32::try_from(number(incarnation)?).ok()?),
+        None => (inner, 1),
+    };
     let version = match inner.split_once('.') {
         Some((version, revision)) => number(revision).and(Some(version))?,
         None => inner,
     };
-    number(version)
+    Some(IfMatch::Version {
+        version: number(version)?,
+        incarnation,
+    })
 }
 
 fn number(text: &str) -> Option<i64> {
@@ -191,8 +217,16 @@ mod tests {
     #[test]
     fn if_match_compares_the_version_and_ignores_the_revision() {
         let read = |text| if_match(&headers(&[("if-match", text)]));
-        assert_eq!(read("\"v7\"").unwrap(), Some(IfMatch::Version(7)));
-        assert_eq!(read("\"v7.3\"").unwrap(), Some(IfMatch::Version(7)));
+        for (revision, incarnation) in [(None, 1), (Some(3), 1), (None, 2), (Some(3), 12)] {
+            let tag = version_tag(7, revision, incarnation);
+            let seven = IfMatch::Version {
+                version: 7,
+                incarnation,
+            };
+            assert_eq!(read(&tag).unwrap(), Some(seven), "{tag}");
+        }
+        assert_eq!(version_tag(7, None, 1), "\"v7\"");
+        assert_eq!(version_tag(7, Some(3), 2), "\"v7.3.i2\"");
         assert_eq!(read("*").unwrap(), Some(IfMatch::Any));
         assert_eq!(if_match(&headers(&[])).unwrap(), None);
         let wrong = [
@@ -202,6 +236,8 @@ mod tests {
             "\"7\"",
             "\"v\"",
             "\"v7.\"",
+            "\"v7.i\"",
+            "\"v7.i2.3\"",
             "\"v-7\"",
             "W/\"v7\"",
             "\"v1\", \"v2\"",

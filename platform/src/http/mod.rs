@@ -28,6 +28,7 @@ pub use docs::mount_docs;
 pub use fields::{Fields, Patch};
 pub use headers::{
     IDEMPOTENCY_KEY_MAX, IfMatch, Prefer, Wait, idempotency_key, if_match, if_none_match, prefer,
+    version_tag,
 };
 pub use json::{StrictBody, StrictJson};
 pub use json_text::parse_json;

@@ -227,3 +227,38 @@ async fn an_entry_is_fresh_no_longer_than_the_published_bound() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_fork_the_etag_names_the_incarnation_and_one_of_the_lost_history_is_no_match() {
+    let settings = vec![("CACHE_L1_FRESH", "1ms")];
+    let app = TestApp::spawn_with(Setup {
+        settings,
+        ..Setup::default()
+    })
+    .await;
+    app.register(1).await;
+    let lost = app.get(&user(1)).await.header("etag").to_owned();
+    assert_eq!(lost, "\"v1.1\"");
+    // The store lost the registration, and its fork has another one at the same place.
+    app.execute(
+        "insert into event_store.incarnation (number, system_identifier, timeline, heads)
+         values (2, 1, 2, '{0,0,0,0}');
+         update event_store.partition_head set incarnation = 2;
+         update projection.checkpoint set incarnation = 2;
+         update read_model.user_view_g1 set name = 'Grace'",
+    )
+    .await;
+    let reply = eventually(Duration::from_secs(5), || async {
+        let reply = app.get_with(&user(1), &[("if-none-match", &lost)]).await;
+        if reply.status == 200 {
+            Ok(reply)
+        } else {
+            Err(reply)
+        }
+    })
+    .await;
+    assert_eq!(reply.header("etag"), "\"v1.1.i2\"");
+    assert_eq!(reply.json()["name"], "Grace");
+    let same = [("if-none-match", reply.header("etag"))];
+    assert_eq!(app.get_with(&user(1), &same).await.status, 304);
+}
