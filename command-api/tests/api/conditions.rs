@@ -33,7 +33,8 @@ async fn a_command_is_done_only_at_the_version_that_its_client_saw() {
     assert_eq!(store.event_types().await.len(), 4);
 }
 
-/// The next incarnation as a lane begins it after a promotion or a restore. Version 2 of the first incarnation is one that a lost tail might have had.
+/// The next incarnation as a lane begins it after a promotion or a restore. Version 2 of the first
+/// one is what a lost tail might have had.
 #[tokio::test]
 async fn after_a_fork_a_tag_of_the_history_before_counts_only_for_what_survived() {
     let store = TestStore::create().await;
