@@ -156,8 +156,8 @@ impl Reader {
     }
 
     /// Rows, their standing and the parked sets that it speaks of, held here: another read may put
-    /// later sets into the memory meanwhile. The rows are read again after sets that were not known:
-    /// a key that was drained meanwhile is in the row.
+    /// later sets into the memory meanwhile. The rows are read again after sets that were not
+    /// known: a key that was drained meanwhile is in the row.
     async fn listed(
         &self,
         scope: &Scope,

@@ -61,8 +61,8 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The position that rows of the same snapshot are true as of; partitions without any event are left
-    /// out.
+    /// The position that rows of the same snapshot are true as of; partitions without any event are
+    /// left out.
     #[must_use]
     pub fn as_of(&self) -> ConsistencyToken {
         let begun = self.checkpoints.iter().filter(|one| one.position > 0);
