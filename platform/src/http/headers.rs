@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn if_match_compares_the_version_and_ignores_the_revision() {
-        let read = |text| if_match(&headers(&[("if-match", text)]));
+        let read = |text: &str| if_match(&headers(&[("if-match", text)]));
         for (revision, incarnation) in [(None, 1), (Some(3), 1), (None, 2), (Some(3), 12)] {
             let tag = version_tag(7, revision, incarnation);
             let seven = IfMatch::Version {
