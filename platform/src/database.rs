@@ -15,8 +15,8 @@ use sqlx::{Connection as _, PgConnection};
 use crate::config::{DatabaseSettings, SessionTimeouts};
 use crate::metrics;
 
-/// A connection that was idle for so long is tested before it is handed out. Under load none is, and
-/// without load the round trip does not matter.
+/// A connection that was idle for so long is tested before it is handed out. Under load none is,
+/// and without load the round trip does not matter.
 const TESTED_AFTER_IDLE: Duration = Duration::from_secs(1);
 
 /// What a caller does with each new connection before the pool hands it out, such as the store's
