@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::migrate::Migrator;
@@ -67,11 +68,16 @@ impl TestDatabase {
     }
 }
 
+/// How long the end of a test waits for its database to be dropped. A connection of the test that is
+/// being opened just then holds the drop up, because its task cannot go on while this thread waits.
+const DROP_WAIT: Duration = Duration::from_secs(2);
+
 impl Drop for TestDatabase {
     /// Drops the database on a thread of its own, because a test's runtime may be ending.
     fn drop(&mut self) {
         let (admin, name) = (self.admin.clone(), self.name.clone());
-        let dropped = std::thread::spawn(move || {
+        let (done, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
@@ -80,10 +86,12 @@ impl Drop for TestDatabase {
                 let statement = format!("drop database if exists {name} with (force)");
                 connection.execute(statement.as_str()).await?;
                 anyhow::Ok(())
-            })
+            })?;
+            let _ = done.send(());
+            anyhow::Ok(())
         });
         // A database that is left behind harms no other test; the test's own result is what counts.
-        drop(dropped.join());
+        let _ = wait.recv_timeout(DROP_WAIT);
     }
 }
 
