@@ -68,8 +68,9 @@ impl TestDatabase {
     }
 }
 
-/// How long the end of a test waits for its database to be dropped. A connection of the test that is
-/// being opened just then holds the drop up, because its task cannot go on while this thread waits.
+/// How long the end of a test waits for its database to be dropped. A connection of the test that
+/// is being opened just then holds the drop up, because its task cannot go on while this thread
+/// waits.
 const DROP_WAIT: Duration = Duration::from_secs(2);
 
 impl Drop for TestDatabase {

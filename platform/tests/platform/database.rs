@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use platform::admin::Readiness;
 use platform::config::{DatabaseArgs, DatabaseSettings, Environment, Problems};
 use platform::database::{PoolPlan, pool};
-use sqlx::{Acquire as _, PgPool, Row as _};
+use sqlx::{Connection as _, PgPool, Row as _};
 use testkit::{TestDatabase, eventually};
 
 fn settings(database: &TestDatabase, changes: &[(&str, &str)]) -> DatabaseSettings {
@@ -61,8 +61,10 @@ async fn a_cancelled_begin_leaves_no_transaction_open() {
     let mut cancelled = 0;
     for round in 0..50 {
         let mut connection = pool.acquire().await.unwrap();
-        // One poll sends BEGIN; the answer is still on its way when the future is dropped.
-        match connection.begin().now_or_never() {
+        // One poll sends BEGIN; the answer is still on its way when the future is dropped. The
+        // sleep makes sure of it: the server may be given this very processor and answer at once.
+        let begin = connection.begin_with("begin; select pg_sleep(0.02)");
+        match begin.now_or_never() {
             None => cancelled += 1,
             // This thread did not run for so long that the answer was there at the first poll.
             Some(begun) => begun.unwrap().rollback().await.unwrap(),
