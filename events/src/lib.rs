@@ -8,6 +8,7 @@
 //! | [`token`] | the consistency token that clients hold |
 //! | [`scope`] | on whose behalf data is touched: tenant, principal, role |
 //! | [`stream`], [`event`] | stream names, events before and after they are stored |
+//! | [`record`] | the topic contract: how an event travels through Kafka |
 //! | [`personal`] | the mark on fields that erasure must be able to reach |
 //! | [`user`], [`user_fields`] | the events of a user and the value objects they are made from |
 //! | [`catalog`] | every event type and version ever stored, its decoding and its JSON Schema |
@@ -18,6 +19,7 @@ pub mod event;
 pub mod incarnation;
 mod murmur2;
 pub mod personal;
+pub mod record;
 pub mod scope;
 pub mod stream;
 pub mod token;
@@ -29,6 +31,7 @@ pub use catalog::{DecodeError, decode};
 pub use event::{Metadata, NewEvent, RecordedEvent};
 pub use incarnation::{Incarnation, IncarnationLog};
 pub use personal::Personal;
+pub use record::{ForeignRecord, Record};
 pub use scope::{Role, Scope, TenantId};
 pub use stream::StreamId;
 pub use token::{ConsistencyToken, TokenEntry};

@@ -5,6 +5,8 @@ mod eventually;
 pub mod history;
 pub mod pipeline;
 pub mod servers;
+pub mod topic;
 
 pub use database::TestDatabase;
 pub use eventually::eventually;
+pub use topic::TestTopic;

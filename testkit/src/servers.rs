@@ -22,6 +22,25 @@ pub fn postgres_url() -> String {
     setting("TEST_DATABASE_URL")
 }
 
+/// The URL of the test Redis. It is shared: a test uses a key prefix of its own and flushes nothing.
+///
+/// # Panics
+/// When neither the environment nor `.runnel/test.env` names it.
+#[must_use]
+pub fn redis_url() -> String {
+    setting("TEST_REDIS_URL")
+}
+
+/// The brokers of the test Kafka, `host:port` with commas between. It is shared: a test makes a
+/// topic of its own (see [`crate::TestTopic`]).
+///
+/// # Panics
+/// When neither the environment nor `.runnel/test.env` names them.
+#[must_use]
+pub fn kafka_brokers() -> String {
+    setting("TEST_KAFKA_BROKERS")
+}
+
 fn setting(name: &str) -> String {
     if let Ok(value) = std::env::var(name) {
         return value;
