@@ -10,6 +10,8 @@ mod lost_commit;
 mod lost_tail;
 mod outage;
 mod projector_crashes;
+mod redis_faults;
+mod redis_sessions;
 mod rolling_restart;
 mod scene;
 mod sessions;
