@@ -14,6 +14,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod completions;
 pub mod demo;
 pub mod home;
 pub mod instance_lock;
