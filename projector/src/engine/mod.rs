@@ -161,24 +161,14 @@ impl Engine {
     ) -> Result<Self, sqlx::Error> {
         let reader = store.partition_reader().on(pool.clone());
         let source = Arc::new(PostgresSource::new(reader));
-        Self::prepare(owner, pool, store, projections, settings, source).await
+        Self::open_with_source(owner, pool, store, projections, settings, source).await
     }
 
-    /// An engine that reads from `source`, and from the event store where the source leaves holes.
+    /// The same, reading from `source`, and from the event store where the source leaves holes.
     ///
     /// # Errors
     /// The database's.
     pub async fn open_with_source(
-        pool: PgPool,
-        store: &EventStore,
-        projections: &[&'static dyn Projection],
-        settings: EngineSettings,
-        source: Arc<dyn Source>,
-    ) -> Result<Self, sqlx::Error> {
-        Self::prepare(Uuid::new_v4(), pool, store, projections, settings, source).await
-    }
-
-    async fn prepare(
         owner: Uuid,
         pool: PgPool,
         store: &EventStore,

@@ -148,9 +148,12 @@ impl Engine {
                 Outcome::Idle | Outcome::Fenced | Outcome::Suspect => IDLE_MAX,
                 Outcome::Trouble => TROUBLE_REST,
             };
+            let source = &self.inner.source;
+            let rest = source.look_again(partition).unwrap_or(rest).min(rest);
             tokio::select! {
                 () = self.inner.stopping.cancelled() => {}
                 () = self.slot(partition).wake.notified() => {}
+                () = source.arrived(partition) => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }

@@ -22,6 +22,7 @@ impl Engine {
         let mut known = heads.borrow_and_update().positions.clone();
         while heads.changed().await.is_ok() {
             let now = heads.borrow_and_update().positions.clone();
+            self.tell_source(&now);
             self.wake_moved(&known, &now);
             known = now;
         }
@@ -70,6 +71,7 @@ impl Engine {
             match self.inner.reader.heads().await {
                 Ok(heads) => {
                     let now: Vec<_> = heads.iter().map(|head| head.position).collect();
+                    self.tell_source(&now);
                     self.wake_moved(&known, &now);
                     known = now;
                 }
@@ -77,6 +79,15 @@ impl Engine {
                     tracing::debug!(error = %error, "the heads could not be read");
                     known.clear();
                 }
+            }
+        }
+    }
+
+    /// Tells the source the heads; the appender gives -1 for one that it has not seen yet.
+    fn tell_source(&self, heads: &[i64]) {
+        for (partition, head) in self.inner.partitions.iter().zip(heads) {
+            if *head >= 0 {
+                self.inner.source.heard(partition, Some(*head));
             }
         }
     }
@@ -97,9 +108,10 @@ impl Engine {
             .map(|number| number.trim().parse().ok().map(Partition))
             .collect();
         match partitions {
-            Some(partitions) => partitions
-                .into_iter()
-                .for_each(|partition| self.wake(partition)),
+            Some(partitions) => partitions.into_iter().for_each(|partition| {
+                self.inner.source.heard(partition, None);
+                self.wake(partition);
+            }),
             None => self.wake_all(),
         }
     }
