@@ -4,7 +4,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`source`] | where events come from |
+//! | [`source`], [`kafka`] | where events come from |
 //! | `continuity`, `batch` | what continues a cursor, and how much of it is one transaction |
 //! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
 //! | `poison`, [`parked`], [`repair`] | what cannot be applied |
@@ -19,6 +19,7 @@ mod checkpoint;
 mod continuity;
 mod cursor;
 mod generation;
+pub mod kafka;
 mod lease;
 mod metrics;
 pub mod parked;
@@ -176,7 +177,7 @@ impl Engine {
         settings: EngineSettings,
         source: Arc<dyn Source>,
     ) -> Result<Self, sqlx::Error> {
-        metrics::register();
+        metrics::register(projections);
         let reader = store.partition_reader().on(pool.clone());
         let partitions = store.partitions();
         let log = event_store::incarnation::load_log(&pool).await?;

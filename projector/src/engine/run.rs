@@ -149,7 +149,9 @@ impl Engine {
                 Outcome::Trouble => TROUBLE_REST,
             };
             let source = &self.inner.source;
-            let rest = source.look_again(partition).unwrap_or(rest).min(rest);
+            let again = source.look_again(partition);
+            // What is overdue may be resting after trouble.
+            let rest = again.map_or(rest, |again| again.max(TROUBLE_REST).min(rest));
             tokio::select! {
                 () = self.inner.stopping.cancelled() => {}
                 () = self.slot(partition).wake.notified() => {}

@@ -49,7 +49,7 @@ impl Outcome {
 }
 
 impl Engine {
-    /// Looks at leases, generations and control rows, and then moves every partition by one
+    /// Looks at leases, generations, control rows and heads, and then moves every partition by one
     /// stretch.
     pub async fn step(&self) -> Outcome {
         let mut outcome = match self.attend().await {
@@ -59,6 +59,9 @@ impl Engine {
                 Outcome::Trouble
             }
         };
+        if let Err(error) = self.look_at_heads().await {
+            tracing::debug!(error = %error, "the heads could not be read");
+        }
         for partition in self.inner.partitions.iter() {
             outcome = outcome.and(self.step_partition(partition).await);
         }

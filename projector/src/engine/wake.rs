@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use event_store::Heads;
+use event_store::{Heads, ReadError};
 use events::Partition;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::watch;
@@ -68,10 +68,8 @@ impl Engine {
         let mut known = Vec::new();
         loop {
             tokio::time::sleep(self.inner.settings.silence_max).await;
-            match self.inner.reader.heads().await {
-                Ok(heads) => {
-                    let now: Vec<_> = heads.iter().map(|head| head.position).collect();
-                    self.tell_source(&now);
+            match self.look_at_heads().await {
+                Ok(now) => {
                     self.wake_moved(&known, &now);
                     known = now;
                 }
@@ -81,6 +79,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Reads every head and tells the source.
+    pub(super) async fn look_at_heads(&self) -> Result<Vec<i64>, ReadError> {
+        let heads = self.inner.reader.heads().await?;
+        let now: Vec<_> = heads.iter().map(|head| head.position).collect();
+        self.tell_source(&now);
+        Ok(now)
     }
 
     /// Tells the source the heads; the appender gives -1 for one that it has not seen yet.

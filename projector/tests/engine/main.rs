@@ -8,9 +8,11 @@
 mod batches;
 mod fencing;
 mod generations;
+mod kafka;
 mod leases;
 mod poison;
 mod repair;
 mod source_faults;
 mod stage;
 mod tally;
+mod topic;
