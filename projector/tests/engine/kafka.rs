@@ -20,7 +20,7 @@ use crate::topic::{LONG_SILENCE, Topic, events_of, head_of};
 /// Short enough for a test to wait for.
 const SHORT_SILENCE: Duration = Duration::from_millis(50);
 
-const FIRST: Partition = Partition(0);
+pub(crate) const FIRST: Partition = Partition(0);
 
 /// A store, a topic, and an engine that reads it. Everything happens in the first partition.
 pub(crate) struct World {
@@ -45,13 +45,13 @@ impl World {
     }
 
     /// One whose first partition is read from Kafka and has no gap.
-    async fn attached(silence_max: Duration) -> Self {
+    pub(crate) async fn attached(silence_max: Duration) -> Self {
         let world = Self::new(silence_max).await;
         world.eventually_fed_by_kafka().await;
         world
     }
 
-    async fn append(&self, count: usize) {
+    pub(crate) async fn append(&self, count: usize) {
         for n in 0..count {
             let amount = i64::try_from(n).unwrap();
             self.stage
@@ -60,27 +60,27 @@ impl World {
         }
     }
 
-    async fn head(&self) -> i64 {
+    pub(crate) async fn head(&self) -> i64 {
         head_of(&self.stage, 0).await
     }
 
     /// What Kafka's next record is, as the checkpoint says; none when the store gave the last
     /// batch.
-    async fn kafka_offset(&self) -> Option<i64> {
+    pub(crate) async fn kafka_offset(&self) -> Option<i64> {
         sqlx::query_scalar("select kafka_offset from projection.checkpoint where partition = 0")
             .fetch_one(&self.stage.pool)
             .await
             .unwrap()
     }
 
-    async fn position(&self) -> i64 {
+    pub(crate) async fn position(&self) -> i64 {
         sqlx::query_scalar("select position from projection.checkpoint where partition = 0")
             .fetch_one(&self.stage.pool)
             .await
             .unwrap()
     }
 
-    async fn eventually_at_head(&self) {
+    pub(crate) async fn eventually_at_head(&self) {
         let head = self.head().await;
         eventually(PATIENCE, || async {
             self.engine.step().await;
@@ -112,7 +112,7 @@ impl World {
     }
 
     /// Appends so many events and gives them to nobody.
-    async fn unrelayed(&self, count: usize) -> Vec<RecordedEvent> {
+    pub(crate) async fn unrelayed(&self, count: usize) -> Vec<RecordedEvent> {
         let head = self.head().await;
         self.append(count).await;
         events_of(&self.stage, 0, head, self.head().await).await
@@ -130,7 +130,7 @@ pub(crate) async fn engine_on(stage: &Stage, topic: &TestTopic, silence: Duratio
     stage.engine_on(Tally::leak(1, 1), Arc::new(source)).await
 }
 
-fn counter(name: &str, label: Option<&str>) -> f64 {
+pub(crate) fn counter(name: &str, label: Option<&str>) -> f64 {
     let families = prometheus::gather();
     let family = families.iter().find(|family| family.name() == name);
     let metrics = family.iter().flat_map(|family| family.get_metric());

@@ -211,3 +211,108 @@ fn tend_lane(consumer: &Arc<Consumer>, topic: &str, lane: &Lane) -> Result<(), K
     lane.arrival.notify_one();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use events::{Address, Partition, RecordedEvent, TenantId, record};
+    use rdkafka::config::ClientConfig;
+    use rdkafka::consumer::Consumer as _;
+    use rdkafka::message::{Header, OwnedHeaders};
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+    use serde_json::value::RawValue;
+    use testkit::{TestTopic, eventually};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn event(position: i64) -> RecordedEvent {
+        RecordedEvent {
+            address: Address {
+                partition: Partition(0),
+                position,
+            },
+            stream_no: 1,
+            sequence: position,
+            event_id: Uuid::from_u128(5),
+            tenant: TenantId::parse("acme").unwrap(),
+            aggregate_type: "user".to_owned(),
+            aggregate_id: "a".to_owned(),
+            routing_key: "a".to_owned(),
+            event_type: "UserRegistered".to_owned(),
+            event_version: 1,
+            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            recorded_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    async fn produce(topic: &TestTopic, position: i64) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", topic.brokers());
+        let producer: FutureProducer = config.create().unwrap();
+        let event = event(position);
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in record::headers(Uuid::nil(), 1, &event) {
+            let value = Some(value.as_str());
+            headers = headers.insert(Header { key, value });
+        }
+        let key = record::key(&event);
+        let record = FutureRecord::to(topic.name()).partition(0).key(&key);
+        let record = record.payload(event.payload.get()).headers(headers);
+        producer.send(record, PATIENCE).await.unwrap();
+    }
+
+    /// How many records have come.
+    fn come(keeper: &mut Keeper) -> usize {
+        keeper.tend();
+        let mut feed = keeper.shared.lanes[0].feed();
+        feed.drain(Uuid::nil(), Partition(0), 10, Instant::now())
+            .unwrap();
+        feed.flow.pending()
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_gives_nothing_although_there_is_something_is_replaced() {
+        let topic = TestTopic::create().await;
+        let shared = Arc::new(Shared {
+            brokers: topic.brokers().to_owned(),
+            topic: topic.name().to_owned(),
+            store_id: Uuid::nil(),
+            stuck_after: Duration::from_millis(200),
+            lanes: vec![Arc::new(Lane::new(Partition(0)))],
+            is_stopping: AtomicBool::new(false),
+        });
+        let mut keeper = Keeper::new(Arc::clone(&shared));
+        shared.lanes[0].feed().wanted = Some(None);
+        produce(&topic, 1).await;
+        eventually(PATIENCE, || {
+            keeper.tend();
+            let attached = shared.lanes[0].feed().queue.is_some();
+            async move {
+                if attached {
+                    Ok(())
+                } else {
+                    Err("not attached")
+                }
+            }
+        })
+        .await;
+        // Behind the source's back it stops giving anything, as one does that is stuck.
+        let stuck = keeper.consumer.clone().unwrap();
+        stuck.pause(&stuck.assignment().unwrap()).unwrap();
+        drop(stuck);
+        produce(&topic, 2).await;
+        produce(&topic, 3).await;
+        eventually(PATIENCE, || {
+            let come = come(&mut keeper);
+            async move { if come == 2 { Ok(()) } else { Err(come) } }
+        })
+        .await;
+        let first = shared.lanes[0].feed().flow.first_pending();
+        assert_eq!(first, Some(1), "it goes on where the stuck one stopped");
+    }
+}
