@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use event_store::PartitionCount;
 use platform::auth::{DEV_AUDIENCE, DEV_ISSUER, DevKeys};
 use platform::config::{
-    AdminArgs, AdminSettings, AuthArgs, DatabaseArgs, HttpArgs, Mode, Problems, ProcessArgs,
-    SecretArgs, ShutdownArgs, ShutdownSettings, TelemetryArgs, TelemetrySettings,
+    AdminArgs, AdminSettings, AuthArgs, DatabaseArgs, HttpArgs, KafkaArgs, Mode, Problems,
+    ProcessArgs, SecretArgs, ShutdownArgs, ShutdownSettings, TelemetryArgs, TelemetrySettings,
 };
 use secrecy::SecretString;
 
@@ -61,6 +61,9 @@ pub struct UpArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub database: DatabaseArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub kafka: KafkaArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub admin: AdminArgs,
@@ -140,6 +143,7 @@ impl UpArgs {
         let auth = self.auth.validate(&mut problems);
         let secret = self.secret.validate(process.mode, &mut problems);
         let database = self.database.validate(&mut problems);
+        let kafka = self.kafka.validate(&mut problems);
         let shutdown = self.shutdown.validate(SHUTDOWN_WAIT, &mut problems);
         let settings = UpSettings {
             programs: self.runnel_postgres_bin.clone(),
@@ -153,6 +157,7 @@ impl UpArgs {
                 auth: auth.clone(),
                 secret: secret.clone(),
                 database: database.clone(),
+                kafka,
                 process: process.clone(),
                 shutdown,
             },
