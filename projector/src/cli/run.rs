@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use anyhow::Context as _;
 use platform::admin::{self, Readiness};
 use platform::config::{
-    AdminArgs, DatabaseArgs, Problems, ProcessArgs, ShutdownArgs, TelemetryArgs,
+    AdminArgs, DatabaseArgs, KafkaArgs, Problems, ProcessArgs, ShutdownArgs, TelemetryArgs,
 };
 use platform::shutdown::Shutdown;
 
@@ -25,6 +25,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -39,6 +41,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let settings = ProjectorSettings {
         database: args.database.validate(&mut problems),
         engine: args.projection.validate(&mut problems),
+        kafka: args.kafka.validate(&mut problems),
     };
     let admin = args.admin.validate(ADMIN_DEFAULT, &mut problems);
     let telemetry = args.telemetry.validate(&mut problems);

@@ -30,10 +30,15 @@ async fn void_records_are_dropped_and_those_of_the_new_incarnation_are_applied()
     let keep = world.position().await;
     lose_tail(&world, keep).await;
     // The engine does not know of it yet: the first record of the new incarnation tells.
-    world.topic.send(&lost.iter().collect::<Vec<_>>(), 1).await;
+    world
+        .topic
+        .writer
+        .send(&lost.iter().collect::<Vec<_>>(), 1)
+        .await;
     let events = world.unrelayed(3).await;
     world
         .topic
+        .writer
         .send(&events.iter().collect::<Vec<_>>(), 2)
         .await;
     eventually(PATIENCE, || async {
@@ -57,7 +62,11 @@ async fn a_void_record_that_comes_before_the_news_of_its_loss_is_not_applied() {
     let lost = world.unrelayed(5).await;
     let keep = world.position().await;
     lose_tail(&world, keep).await;
-    world.topic.send(&lost.iter().collect::<Vec<_>>(), 1).await;
+    world
+        .topic
+        .writer
+        .send(&lost.iter().collect::<Vec<_>>(), 1)
+        .await;
     // No attending, so nobody tells the engine; the checkpoint's statement refuses the batch.
     for _ in 0..20 {
         world.engine.step_partition(FIRST).await;
@@ -76,6 +85,7 @@ async fn a_void_checkpoint_is_noticed_over_kafka_alone() {
     let events = world.unrelayed(2).await;
     world
         .topic
+        .writer
         .send(&events.iter().collect::<Vec<_>>(), 2)
         .await;
     eventually(PATIENCE, || async {

@@ -1,15 +1,13 @@
-//! Writes the topic as a relay would, and in every way in which one must not.
+//! The topic of a test's store, and how much of the store is in it.
 
 use std::time::Duration;
 
-use events::{Partition, RecordedEvent, record};
+use events::{Partition, RecordedEvent};
 use projector::engine::kafka::GROUP_ID;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use testkit::TestTopic;
+use testkit::{TestTopic, TopicWriter};
 use uuid::Uuid;
 
 use crate::stage::Stage;
@@ -17,7 +15,7 @@ use crate::stage::Stage;
 /// The producer of a test's topic.
 pub(crate) struct Topic {
     pub(crate) topic: TestTopic,
-    producer: FutureProducer,
+    pub(crate) writer: TopicWriter,
     store_id: Uuid,
 }
 
@@ -27,11 +25,10 @@ impl Topic {
     }
 
     pub(crate) fn on(stage: &Stage, topic: TestTopic) -> Self {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", topic.brokers());
+        let store_id = stage.store.store_id();
         Self {
-            producer: config.create().unwrap(),
-            store_id: stage.store.store_id(),
+            writer: TopicWriter::new(&topic, store_id),
+            store_id,
             topic,
         }
     }
@@ -39,7 +36,8 @@ impl Topic {
     /// The records of all events at `after + 1 ..= upto`.
     pub(crate) async fn relay(&self, stage: &Stage, partition: u16, after: i64, upto: i64) {
         let events = events_of(stage, partition, after, upto).await;
-        self.send(&events.iter().collect::<Vec<_>>(), 1).await;
+        let events: Vec<_> = events.iter().collect();
+        self.writer.send(&events, 1).await;
     }
 
     /// Every event that is not in the topic yet.
@@ -50,43 +48,6 @@ impl Topic {
             self.relay(stage, partition, *relayed, head).await;
             *relayed = head;
         }
-    }
-
-    /// Records of these events, in this order.
-    pub(crate) async fn send(&self, events: &[&RecordedEvent], incarnation: i32) {
-        let mut sent = Vec::new();
-        for event in events {
-            let headers = record::headers(self.store_id, incarnation, event);
-            let partition = event.address.partition;
-            sent.push(self.send_as(partition, &headers, event));
-        }
-        for one in sent {
-            one.await.unwrap().unwrap();
-        }
-    }
-
-    /// A record with these headers.
-    pub(crate) fn send_as(
-        &self,
-        partition: Partition,
-        headers: &[(&'static str, String)],
-        event: &RecordedEvent,
-    ) -> rdkafka::producer::DeliveryFuture {
-        let mut owned = OwnedHeaders::new();
-        for (key, value) in headers {
-            let value = Some(value.as_str());
-            owned = owned.insert(Header { key, value });
-        }
-        let key = record::key(event);
-        let record = FutureRecord::to(self.topic.name())
-            .partition(partition.as_i32())
-            .key(&key)
-            .payload(event.payload.get())
-            .headers(owned);
-        self.producer
-            .send_result(record)
-            .map_err(|(error, _)| error)
-            .unwrap()
     }
 
     /// What the projections' group has committed.

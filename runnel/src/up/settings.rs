@@ -157,7 +157,7 @@ impl UpArgs {
                 auth: auth.clone(),
                 secret: secret.clone(),
                 database: database.clone(),
-                kafka,
+                kafka: kafka.clone(),
                 process: process.clone(),
                 shutdown,
             },
@@ -172,6 +172,7 @@ impl UpArgs {
             },
             projector: projector::ProjectorSettings {
                 engine: self.projection.validate(&mut problems),
+                kafka,
                 database,
             },
             admin: self.admin.validate(ADMIN_LISTEN, &mut problems),

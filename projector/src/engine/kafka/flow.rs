@@ -221,10 +221,8 @@ impl Flow {
             let upto = next.position() - 1;
             return Taken::Hole { upto };
         }
-        if self
-            .rest(now, silence_max)
-            .is_some_and(|rest| rest.is_zero())
-        {
+        let is_over = |since| self.is_silent || now.duration_since(since) >= silence_max;
+        if self.behind_since.is_some_and(is_over) {
             return Taken::Silent;
         }
         Taken::Nothing {

@@ -216,13 +216,10 @@ fn tend_lane(consumer: &Arc<Consumer>, topic: &str, lane: &Lane) -> Result<(), K
 mod tests {
     use std::sync::atomic::AtomicBool;
 
-    use events::{Address, Partition, RecordedEvent, TenantId, record};
-    use rdkafka::config::ClientConfig;
+    use events::{Address, Partition, RecordedEvent, TenantId};
     use rdkafka::consumer::Consumer as _;
-    use rdkafka::message::{Header, OwnedHeaders};
-    use rdkafka::producer::{FutureProducer, FutureRecord};
     use serde_json::value::RawValue;
-    use testkit::{TestTopic, eventually};
+    use testkit::{TestTopic, TopicWriter, eventually};
     use uuid::Uuid;
 
     use super::*;
@@ -251,19 +248,8 @@ mod tests {
     }
 
     async fn produce(topic: &TestTopic, position: i64) {
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", topic.brokers());
-        let producer: FutureProducer = config.create().unwrap();
-        let event = event(position);
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in record::headers(Uuid::nil(), 1, &event) {
-            let value = Some(value.as_str());
-            headers = headers.insert(Header { key, value });
-        }
-        let key = record::key(&event);
-        let record = FutureRecord::to(topic.name()).partition(0).key(&key);
-        let record = record.payload(event.payload.get()).headers(headers);
-        producer.send(record, PATIENCE).await.unwrap();
+        let writer = TopicWriter::new(topic, Uuid::nil());
+        writer.send(&[&event(position)], 1).await;
     }
 
     /// How many records have come.
