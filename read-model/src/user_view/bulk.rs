@@ -112,7 +112,10 @@ fn line(to: &mut String, home: i32, row: &UserRow) {
 
 fn time(to: &mut String, time: DateTime<Utc>) {
     to.push('\t');
-    put(to, format_args!("{}", time.format("%Y-%m-%d %H:%M:%S%.6f+00")));
+    put(
+        to,
+        format_args!("{}", time.format("%Y-%m-%d %H:%M:%S%.6f+00")),
+    );
 }
 
 fn optional(to: &mut String, value: Option<&str>) {
@@ -140,7 +143,8 @@ fn text(to: &mut String, value: &str) {
 }
 
 fn put(to: &mut String, what: std::fmt::Arguments<'_>) {
-    to.write_fmt(what).expect("a String takes whatever is written");
+    to.write_fmt(what)
+        .expect("a String takes whatever is written");
 }
 
 #[cfg(test)]
