@@ -52,6 +52,17 @@ enum Attempt {
     Poisoned,
 }
 
+/// What one transaction applies.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'e> {
+    /// They continue the cursor.
+    pub(crate) events: &'e [RecordedEvent],
+    /// In which they were read.
+    pub(crate) incarnation: i32,
+    /// Where Kafka goes on behind them, when it gave them.
+    pub(crate) kafka_offset: Option<i64>,
+}
+
 /// The cursor; its owner is the only one who moves it.
 pub(crate) struct Cursor {
     pub(crate) key: CheckpointKey,
@@ -59,6 +70,8 @@ pub(crate) struct Cursor {
     pub(crate) epoch: i64,
     pub(crate) position: i64,
     pub(crate) incarnation: i32,
+    /// What the checkpoint says of Kafka.
+    pub(crate) kafka_offset: Option<i64>,
     pub(crate) pace: Pace,
     parked: ParkedKeys,
     /// A batch whose commit was not answered: it is announced if the checkpoint says that it
@@ -84,6 +97,7 @@ impl Cursor {
             is_lost: false,
             position: from.position,
             incarnation: from.incarnation,
+            kafka_offset: from.kafka_offset,
             pace,
             parked: ParkedKeys::default(),
             unanswered: None,
@@ -148,25 +162,22 @@ impl Cursor {
         let unanswered = self.unanswered.take();
         self.position = now.position;
         self.incarnation = now.incarnation;
+        self.kafka_offset = now.kafka_offset;
         self.load_parked(pool, now.parked_version).await?;
         Ok(unanswered.filter(|batch| batch.applied.position == now.position))
     }
 
-    /// Applies `events`, which continue the cursor, in one transaction: rows and checkpoint
-    /// together.
+    /// Applies `batch` in one transaction: rows and checkpoint together.
     pub(crate) async fn commit_batch(
         &mut self,
         pool: &PgPool,
-        incarnation: i32,
-        events: &[RecordedEvent],
+        batch: Batch<'_>,
         parked_keys_max: usize,
     ) -> Result<BatchEnd, sqlx::Error> {
         let begun = Instant::now();
-        let mut attempt = self.attempt(pool, incarnation, events, None).await;
+        let mut attempt = self.attempt(pool, batch, None).await;
         if matches!(attempt, Ok(Attempt::Poisoned)) {
-            attempt = self
-                .attempt(pool, incarnation, events, Some(parked_keys_max))
-                .await;
+            attempt = self.attempt(pool, batch, Some(parked_keys_max)).await;
         }
         if attempt.as_ref().is_err_and(is_statement_timeout) {
             self.pace.halve();
@@ -190,11 +201,10 @@ impl Cursor {
     async fn attempt(
         &mut self,
         pool: &PgPool,
-        incarnation: i32,
-        events: &[RecordedEvent],
+        batch: Batch<'_>,
         parked_keys_max: Option<usize>,
     ) -> Result<Attempt, sqlx::Error> {
-        let Some(last) = events.last() else {
+        let Some(last) = batch.events.last() else {
             return Ok(Attempt::End(BatchEnd::Unexpected));
         };
         let begin = if parked_keys_max.is_some() {
@@ -207,8 +217,9 @@ impl Cursor {
             from: self.position,
             epoch: self.epoch,
             to: last.address.position,
-            incarnation,
+            incarnation: batch.incarnation,
             recorded_at: last.recorded_at,
+            kafka_offset: batch.kafka_offset,
         };
         let version = checkpoint::advance(&mut transaction, self.key, moved).await?;
         match version {
@@ -218,7 +229,7 @@ impl Cursor {
             }
             Some(_) => {}
         }
-        let (clean, mut parked) = self.set_aside(events);
+        let (clean, mut parked) = self.set_aside(batch.events);
         let projection = self.projection;
         let mut effects = match parked_keys_max {
             None => {
@@ -307,6 +318,7 @@ impl Cursor {
         self.unanswered = None;
         self.position = moved.to;
         self.incarnation = moved.incarnation;
+        self.kafka_offset = moved.kafka_offset;
         self.parked = keys;
         for event in parked
             .iter()

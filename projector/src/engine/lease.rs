@@ -118,7 +118,7 @@ pub(crate) async fn tend(
             held.remove(&partition);
         }
     } else if held.len() < share {
-        take_free(pool, scope, share, &mut held).await?;
+        take_free(pool, scope, (share, partitions), &mut held).await?;
     }
     Ok(held)
 }
@@ -171,7 +171,7 @@ fn fair_share(partitions: i64, rank: i64, daemons: i64) -> usize {
 async fn take_free(
     pool: &PgPool,
     scope: LeaseScope,
-    share: usize,
+    (share, partitions): (usize, u16),
     held: &mut Held,
 ) -> Result<(), sqlx::Error> {
     let free: Vec<i32> = sqlx::query_scalar(FREE)
@@ -179,6 +179,7 @@ async fn take_free(
         .bind(scope.revision)
         .fetch_all(pool)
         .await?;
+    let before = held.len();
     for number in free {
         if held.len() >= share {
             break;
@@ -198,6 +199,16 @@ async fn take_free(
                 "the lease of partition {partition} could not be taken; it is tried again"
             ),
         }
+    }
+    if held.len() > before {
+        tracing::info!(
+            projection = scope.projection,
+            revision = scope.revision,
+            taken = held.len() - before,
+            "feeding {} of {partitions} partitions of {}",
+            held.len(),
+            scope.projection
+        );
     }
     Ok(())
 }
@@ -228,7 +239,7 @@ async fn take(
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    tracing::info!(
+    tracing::debug!(
         projection = scope.projection,
         revision = scope.revision,
         partition = partition.0,

@@ -89,11 +89,16 @@ impl Engine {
         if behind == 0 {
             metrics::LAG_SECONDS.with_label_values(&labels).set(0);
         }
+        let source = stretch.fed_by();
+        metrics::EVENTS
+            .with_label_values(&[key.projection, source])
+            .inc_by(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         if self.plan().is_active(key) {
+            let lag = metrics::VISIBILITY_LAG.with_label_values(&[source]);
             let now = Utc::now();
             for event in batch {
                 let age = (now - event.recorded_at).to_std().unwrap_or_default();
-                metrics::VISIBILITY_LAG.observe(age.as_secs_f64());
+                lag.observe(age.as_secs_f64());
             }
         }
     }
