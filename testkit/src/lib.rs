@@ -3,6 +3,7 @@
 pub mod database;
 mod eventually;
 pub mod history;
+mod own_redis;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
@@ -10,5 +11,6 @@ pub mod topic_writer;
 
 pub use database::TestDatabase;
 pub use eventually::eventually;
+pub use own_redis::OwnRedis;
 pub use topic::TestTopic;
 pub use topic_writer::TopicWriter;

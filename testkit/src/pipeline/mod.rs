@@ -11,7 +11,6 @@
 //! | [`log`], [`tail`] | the log's own shape, and what a reader saw of it (I2, I3) |
 //! | [`view`] | every row of `user_view` against an independent fold of its events (I5) |
 //! | [`canary`] | texts that must not be seen elsewhere (I9) |
-//! | [`redis_server`] | a Redis of a test's own, to be killed, paused and flushed |
 //! | [`session`] | what a session with tokens was shown, and whether it went back (I6, I7) |
 //! | [`proxy`] | a TCP proxy in front of PostgreSQL that can lose a commit |
 
@@ -24,7 +23,6 @@ pub mod log;
 pub mod node;
 pub mod process;
 pub mod proxy;
-pub mod redis_server;
 pub mod session;
 pub mod tail;
 pub mod tokens;
@@ -46,7 +44,6 @@ pub use ledger::Ledger;
 pub use log::EventLog;
 pub use node::{Node, Service};
 pub use process::Process;
-pub use redis_server::RedisServer;
 pub use session::Session;
 pub use tokens::{Tokens, Who};
 

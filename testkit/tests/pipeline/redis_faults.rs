@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use testkit::OwnRedis;
 use testkit::eventually;
 use testkit::pipeline::command::Command;
 use testkit::pipeline::view::{assert_equals_fold, rows};
-use testkit::pipeline::{Client, Ledger, Node, Pipeline, RedisServer, Service};
+use testkit::pipeline::{Client, Ledger, Node, Pipeline, Service};
 use uuid::Uuid;
 
 use crate::redis_sessions::{Readers, Told};
@@ -24,7 +25,7 @@ const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
 struct Full {
     pipeline: Pipeline,
-    redis: RedisServer,
+    redis: OwnRedis,
     command: Node,
     queries: [Node; 2],
     _projector: Node,
@@ -32,7 +33,7 @@ struct Full {
 
 impl Full {
     async fn start(settings: &[(&str, &str)]) -> Self {
-        let (pipeline, redis) = (Pipeline::create().await, RedisServer::start());
+        let (pipeline, redis) = (Pipeline::create().await, OwnRedis::start());
         let mut all = vec![("REDIS_URL", redis.url())];
         all.extend(settings);
         let (command, one, two, projector) = tokio::join!(
@@ -136,7 +137,7 @@ async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
     let faults: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
         ("flushed", &|| drop(redis.run(&["flushall"])), &|| {}),
         ("paused", &|| redis.pause(), &|| redis.resume()),
-        ("killed", &|| redis.kill(), &|| redis.start_again()),
+        ("killed", &|| redis.kill(), &|| drop(redis.start_again())),
         (
             "scripts lost",
             &|| drop(redis.run(&["script", "flush"])),
