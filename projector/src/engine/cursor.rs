@@ -15,6 +15,7 @@ use super::batch::{BatchLimits, Pace};
 use super::checkpoint::{self, Checkpoint, CheckpointKey, Move};
 use super::parked::{self, ParkedEvent, ParkedKeys};
 use super::poison::{self, ApplyFailure};
+use super::proof::Proof;
 use crate::cache::Committed;
 
 /// The rows and the checkpoint are lost together or kept together, and the events are still in the
@@ -73,6 +74,10 @@ pub(crate) struct Cursor {
     /// What the checkpoint says of Kafka.
     pub(crate) kafka_offset: Option<i64>,
     pub(crate) pace: Pace,
+    /// Kept by a rebuild.
+    pub(crate) proof: Option<Proof>,
+    /// Events that an operator gave up before; they have their rows among the parked ones.
+    pub(crate) given_up: BTreeSet<i64>,
     parked: ParkedKeys,
     /// A batch whose commit was not answered: it is announced if the checkpoint says that it
     /// happened.
@@ -99,6 +104,8 @@ impl Cursor {
             incarnation: from.incarnation,
             kafka_offset: from.kafka_offset,
             pace,
+            proof: None,
+            given_up: BTreeSet::new(),
             parked: ParkedKeys::default(),
             unanswered: None,
             failures: 0,
@@ -231,6 +238,7 @@ impl Cursor {
         }
         let (clean, mut parked) = self.set_aside(batch.events);
         let projection = self.projection;
+        let mut applied = clean.len();
         let mut effects = match parked_keys_max {
             None => {
                 match poison::apply(&mut transaction, projection, self.target(), &clean).await {
@@ -245,6 +253,7 @@ impl Cursor {
             Some(_) => {
                 let sifted =
                     poison::sift(&mut transaction, projection, self.target(), &clean).await?;
+                applied -= sifted.parked.len();
                 parked.extend(sifted.parked);
                 sifted.effects
             }
@@ -260,20 +269,26 @@ impl Cursor {
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
         }
+        let proof = self.proof.map(|proof| proof.after(batch.events, applied));
+        if let Some(proof) = proof {
+            proof.save(&mut transaction, self.key, moved.to).await?;
+        }
         let committed = self
             .commit(transaction, moved, keys, effects, &parked)
             .await?;
+        self.proof = proof;
         Ok(Attempt::End(committed))
     }
 
     /// The events that may be applied, and those that wait behind a parked one. Nothing is copied
     /// while nothing is parked.
     fn set_aside<'e>(&self, events: &'e [RecordedEvent]) -> (Cow<'e, [RecordedEvent]>, Parked) {
-        if self.parked.keys.is_empty() {
+        if self.parked.keys.is_empty() && self.given_up.is_empty() {
             return (Cow::Borrowed(events), Vec::new());
         }
+        let kept = |event: &&RecordedEvent| !self.given_up.contains(&event.address.position);
         let holds = |event: &&RecordedEvent| self.parked.holds(event);
-        let (behind, clean): (Vec<_>, Vec<_>) = events.iter().partition(holds);
+        let (behind, clean): (Vec<_>, Vec<_>) = events.iter().filter(kept).partition(holds);
         let parked = behind.into_iter().map(ParkedEvent::behind).collect();
         (Cow::Owned(clean.into_iter().cloned().collect()), parked)
     }

@@ -9,28 +9,32 @@
 //! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
 //! | `poison`, [`parked`], [`repair`] | what cannot be applied |
 //! | `attend`, `lease`, `generation` | who works, and on which tables |
+//! | `switch` | another generation is shown |
+//! | `proof` | what a rebuild's cursor proves |
 //! | `rewind` | checkpoints that went back in a crash |
 //! | `step`, `run` | one batch, driven by tests; the loops, driven by the clock |
 //! | [`standing`] | how far everything is |
 
 mod attend;
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod checkpoint;
 mod continuity;
-mod cursor;
-mod generation;
+pub(crate) mod cursor;
+pub(crate) mod generation;
 pub mod kafka;
 mod lease;
 mod metrics;
 pub mod parked;
 mod plan;
 mod poison;
+pub(crate) mod proof;
 pub mod repair;
 mod rewind;
 mod run;
 pub mod source;
 pub mod standing;
 mod step;
+pub(crate) mod switch;
 mod tell;
 mod trace;
 mod wake;

@@ -19,7 +19,8 @@ impl Engine {
     pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
         for standing in standing::read(&self.inner.pool, None).await? {
             let held = self.plan().holds(&standing.projection);
-            if !held.contains(&Partition(standing.partition)) {
+            let fed_here = held.contains(&Partition(standing.partition));
+            if !fed_here || standing.state == "building" {
                 continue;
             }
             let generation = standing.generation.to_string();
