@@ -269,7 +269,7 @@ impl Cursor {
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
         }
-        let proof = self.proof.map(|proof| proof.after(events, applied));
+        let proof = self.proof.map(|proof| proof.after(batch.events, applied));
         if let Some(proof) = proof {
             proof.save(&mut transaction, self.key, moved.to).await?;
         }

@@ -96,7 +96,7 @@ async fn a_flush_makes_everything_cold_and_it_fills_again() {
     old_dump(&redis, &stage, &mut projector).await;
     let partition = stage.partition(&stage.user(1));
     let before = stage.mark(partition).await.unwrap();
-    let mut flush = redis::cmd("FLUSHALL");
+    let flush = redis::cmd("FLUSHALL");
     let () = flush.query_async(&mut stage.redis().await).await.unwrap();
     assert_eq!(stage.name(1).await, None);
     stage.rename(1, "newest").await;
