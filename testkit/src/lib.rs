@@ -6,6 +6,7 @@ pub mod history;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
+pub mod topic_log;
 
 pub use database::TestDatabase;
 pub use eventually::eventually;
