@@ -10,6 +10,7 @@ use crate::stage::{Stage, relay_all, settings, step_until};
 
 const FORGET: &str = "update event_store.relay_lease set relayed_position = 0";
 const FREE: &str = "update event_store.relay_lease set expires_at = 'epoch', owner = null";
+const GONE: &str = "delete from event_store.relay_node";
 
 async fn run(stage: &Stage, sql: &'static str) {
     sqlx::query(sql).execute(&stage.pool()).await.expect(sql);
@@ -24,6 +25,7 @@ async fn a_relay_goes_on_where_the_topic_ends_whatever_postgres_remembers() {
     // Its process is gone, without a word.
     run(&stage, FORGET).await;
     run(&stage, FREE).await;
+    run(&stage, GONE).await;
     stage.append(20).await;
     let next = stage.relay();
     relay_all(&next).await;

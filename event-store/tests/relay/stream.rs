@@ -1,8 +1,9 @@
 //! What goes into the topic: every event, in order, from the store or from memory.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use event_store::relay::{Outcome, StopReason};
+use event_store::relay::{Outcome, RelaySettings, StopReason};
 use events::Partition;
 use testkit::{eventually, topic_log};
 use uuid::Uuid;
@@ -25,6 +26,31 @@ async fn the_topic_holds_every_event_in_order() {
         0,
         "one relay sends nothing twice"
     );
+    relay.leave().await;
+}
+
+#[tokio::test]
+async fn no_more_records_are_on_their_way_than_relay_in_flight_max() {
+    let stage = Stage::create().await;
+    stage.append_to(stage.user_in(0), 95, "").await;
+    let few = RelaySettings {
+        in_flight_max: 10,
+        ..settings()
+    };
+    let relay = stage.relay_with(few, None);
+    relay.tend().await.expect("the leases");
+    let most = AtomicUsize::new(0);
+    eventually(Duration::from_secs(60), || async {
+        let outcome = relay.step(Partition(0)).await;
+        if let Outcome::Sent(records) = outcome {
+            most.fetch_max(records, Ordering::Relaxed);
+        }
+        (outcome == Outcome::Idle).then_some(()).ok_or(outcome)
+    })
+    .await;
+    let most = most.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&most), "{most} at once");
+    assert_eq!(stage.assert_relayed().await, 0);
     relay.leave().await;
 }
 
