@@ -7,7 +7,9 @@ pub mod pipeline;
 pub mod servers;
 pub mod topic;
 pub mod topic_log;
+pub mod topic_writer;
 
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use topic::TestTopic;
+pub use topic_writer::TopicWriter;
