@@ -12,6 +12,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::FutureProducer;
+use tokio::sync::oneshot;
 
 use super::settings::{RelaySettings, Target};
 
@@ -63,7 +64,6 @@ pub(super) fn config(target: &Target) -> ClientConfig {
         .set("bootstrap.servers", &target.brokers)
         .set("client.id", "runnel-relay")
         .set("reconnect.backoff.max.ms", "1000")
-        .set("allow.auto.create.topics", "false")
         .set_log_level(RDKafkaLogLevel::Warning);
     config
 }
@@ -103,8 +103,21 @@ pub(super) fn reader(target: &Target) -> KafkaResult<Reader> {
         .set("group.id", "runnel-relay")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "50")
         .create_with_context(KafkaLog)
+}
+
+/// Runs what blocks on a thread of its own and waits for its answer; nothing when there is none. A
+/// runtime waits at its end for the blocking tasks that it knows, and some of librdkafka's calls
+/// take seconds without a broker: these threads end with the process.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce(oneshot::Sender<T>) + Send + 'static,
+) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("relay-kafka".to_owned());
+    thread.spawn(move || work(answer)).ok()?;
+    answered.await.ok()
 }

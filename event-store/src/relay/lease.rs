@@ -250,3 +250,25 @@ fn interval(length: Duration) -> PgInterval {
         microseconds: i64::try_from(length.as_micros()).unwrap_or(i64::MAX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::fair_share;
+
+    #[test]
+    fn the_shares_add_up_to_all_partitions_and_differ_by_at_most_one() {
+        for partitions in 1..=16 {
+            for nodes in 1..=20 {
+                let shares: Vec<_> = (0..nodes)
+                    .map(|rank| fair_share(partitions, rank, nodes))
+                    .collect();
+                assert_eq!(
+                    i64::try_from(shares.iter().sum::<usize>()).unwrap(),
+                    partitions
+                );
+                let (least, most) = (shares.iter().min().unwrap(), shares.iter().max().unwrap());
+                assert!(most - least <= 1, "{partitions} over {nodes}: {shares:?}");
+            }
+        }
+    }
+}

@@ -7,7 +7,8 @@
 //! | module | its part |
 //! |---|---|
 //! | [`lease`] | who relays a partition |
-//! | [`step`] | one step of one partition: resume, send, take acknowledgements |
+//! | [`step`] | one step of one partition: send, take acknowledgements, wait |
+//! | [`ends`] | beginning and ending a partition's stream: resume, refill, stop |
 //! | [`stream`] | the records on their way, in order |
 //! | [`survey`], [`resume`] | what the topic holds, and where to go on |
 //! | [`hot_events`] | events straight from the lanes of this process |
@@ -16,6 +17,7 @@
 //! | [`standing`] | what an operator is shown, and can ask for |
 
 mod client;
+mod ends;
 mod hot_events;
 mod lag;
 mod lease;

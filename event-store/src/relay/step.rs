@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use events::{Partition, RecordedEvent};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use tokio::time::Instant;
 
-use super::lease::{Lease, Mark};
-use super::resume::{Decision, Found};
-use super::stream::{Beginning, Stream};
+use super::lease::Lease;
+use super::stream::Stream;
 use super::topic_log::LogError;
-use super::{Relay, StopReason, client, lock, metrics};
+use super::{Relay, StopReason, lock, metrics};
 use crate::store::ReadError;
 
 /// Events of one read from the store.
@@ -74,8 +73,10 @@ pub(super) enum Trouble {
 pub(super) struct State {
     pub(super) stream: Option<Stream>,
     /// A record was refused: the next producer sends each one by itself.
-    careful: bool,
-    stopped: Option<(StopReason, i64)>,
+    pub(super) careful: bool,
+    pub(super) stopped: Option<(StopReason, i64)>,
+    /// The last step failed: what is the same again is not said again.
+    pub(super) failing: bool,
 }
 
 impl Relay {
@@ -182,7 +183,7 @@ impl Relay {
         head < 0 || heads.incarnation != stream.incarnation || head != stream.sent
     }
 
-    fn want(&self, partition: Partition, wanted: bool) {
+    pub(super) fn want(&self, partition: Partition, wanted: bool) {
         if let Some(hot) = &self.inner.hot
             && hot.wants(partition) != wanted
         {
@@ -190,182 +191,14 @@ impl Relay {
         }
     }
 
-    /// Reads the topic back and begins a stream where it ends.
-    async fn resume(
-        &self,
-        partition: Partition,
-        lease: Lease,
-        state: &mut State,
-    ) -> Result<Outcome, Trouble> {
-        self.close(partition, state);
-        let window = i64::try_from(self.inner.settings.in_flight_max * 2).unwrap_or(i64::MAX);
-        let (found, incarnation) = self.survey(partition, lease, window).await?;
-        let after = match found.decide() {
-            Decision::After(position) => position,
-            Decision::Stop(reason, position) => {
-                self.stop(partition, state, reason, position);
-                return Ok(Outcome::Stopped(reason));
-            }
-            Decision::Refill { cut } => {
-                self.refill(partition, lease, incarnation, &found, cut)
-                    .await?;
-                found.floor
-            }
-        };
-        let settings = &self.inner.settings;
-        let beginning = Beginning {
-            partition,
-            epoch: lease.epoch,
-            incarnation,
-            after,
-            last_offset: found.ends.high - 1,
-            compare_at: Instant::now() + settings.compare_interval,
-        };
-        let producer = client::producer(&self.inner.target, settings, state.careful);
-        let stream = Stream::begin(&beginning, producer.map_err(Trouble::Producer)?);
-        if lease.refill != 0 {
-            self.inner.leases.refill_done(partition, lease).await?;
-            if let Some(held) = lock(&self.inner.held).get_mut(&partition) {
-                held.refill = 0;
-            }
-        }
-        self.tell(partition, &stream);
-        state.stream = Some(stream);
-        if matches!(state.stopped, Some((reason, _)) if reason != StopReason::Undeliverable) {
-            self.recovered(partition, state);
-        }
-        tracing::debug!(partition = partition.0, after, "resumed a partition");
-        Ok(Outcome::Resumed { after })
-    }
-
-    /// From the beginning: first the lower bound goes, then what came out of order, so that a crash
-    /// in between comes here again.
-    async fn refill(
-        &self,
-        partition: Partition,
-        lease: Lease,
-        incarnation: i32,
-        found: &Found,
-        cut: Option<i64>,
-    ) -> Result<(), Trouble> {
-        if found.head == 0 {
-            return Ok(());
-        }
-        let mark = Mark {
-            partition,
-            epoch: lease.epoch,
-            incarnation,
-            position: 0,
-        };
-        self.inner.leases.write_marks(&[mark]).await?;
-        if let Some(upto) = cut {
-            self.inner.log.cut(partition, upto).await?;
-        }
-        metrics::REFILLS.inc();
-        tracing::warn!(
-            partition = partition.0,
-            head = found.head,
-            "filling partition {} of the topic from its beginning",
-            partition.0
-        );
-        Ok(())
-    }
-
-    /// Holds the ends of the topic against the store: it may have been deleted and made again.
-    async fn compare(
-        &self,
-        partition: Partition,
-        lease: Lease,
-        stream: &mut Stream,
-    ) -> Result<(), Trouble> {
-        let acked = (stream.acked, stream.last_offset);
-        let (found, _) = self.survey(partition, lease, 1).await?;
-        let lost = match found.decide() {
-            Decision::After(_) => false,
-            Decision::Stop(..) => true,
-            Decision::Refill { .. } => acked.0 > found.floor,
-        };
-        if lost || found.ends.high <= acked.1 {
-            return Err(Trouble::Diverged);
-        }
-        stream.compare_at = Instant::now() + self.inner.settings.compare_interval;
-        Ok(())
-    }
-
-    fn tell(&self, partition: Partition, stream: &Stream) {
+    pub(super) fn tell(&self, partition: Partition, stream: &Stream) {
         lock(&self.slot(partition).told).mark = Some(stream.mark());
-    }
-
-    fn close(&self, partition: Partition, state: &mut State) {
-        if let Some(stream) = state.stream.take() {
-            stream.close();
-        }
-        self.want(partition, false);
-        let told = &mut *lock(&self.slot(partition).told);
-        told.mark = told.written;
-    }
-
-    fn restart(&self, partition: Partition, state: &mut State, trouble: &Trouble) -> Outcome {
-        self.close(partition, state);
-        metrics::RESTARTS.inc();
-        tracing::warn!(
-            partition = partition.0,
-            error = %chain(trouble),
-            "partition {} of the topic is read back",
-            partition.0
-        );
-        match trouble {
-            Trouble::Delivery { position, source } if is_refusal(source) => {
-                let careful = std::mem::replace(&mut state.careful, true);
-                if !careful {
-                    return Outcome::Trouble;
-                }
-                let reason = StopReason::Undeliverable;
-                self.stop(partition, state, reason, *position);
-                Outcome::Stopped(reason)
-            }
-            _ => Outcome::Trouble,
-        }
-    }
-
-    fn stop(&self, partition: Partition, state: &mut State, reason: StopReason, position: i64) {
-        if state.stopped.replace((reason, position)) != Some((reason, position)) {
-            metrics::stopped(partition, reason, position);
-        }
-        lock(&self.slot(partition).told).stopped = Some(reason);
-    }
-
-    fn recovered(&self, partition: Partition, state: &mut State) {
-        state.stopped = None;
-        state.careful = false;
-        lock(&self.slot(partition).told).stopped = None;
-        metrics::set_stopped(partition, false);
-        tracing::info!(partition = partition.0, "partition {} goes on", partition.0);
     }
 }
 
 fn count_sent(source: &str, events: usize) {
     let events = u64::try_from(events).unwrap_or(u64::MAX);
     metrics::RECORDS.with_label_values(&[source]).inc_by(events);
-}
-
-/// Kafka has looked at the record and does not want it: sending it again helps only after somebody
-/// has changed something.
-fn is_refusal(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    code.is_some_and(|code| {
-        matches!(
-            code,
-            Code::MessageSizeTooLarge
-                | Code::InvalidMessage
-                | Code::InvalidMessageSize
-                | Code::InvalidRecord
-                | Code::MessageBatchTooLarge
-                | Code::PolicyViolation
-                | Code::TopicAuthorizationFailed
-        )
-    })
 }
 
 /// An error with its causes, for the one place where it is logged. A database's own text may quote

@@ -183,7 +183,9 @@ impl Stream {
     /// Drops the producer and what waits in it, on a thread of its own: that blocks.
     pub(super) fn close(self) {
         let Self { producer, .. } = self;
-        drop(tokio::task::spawn_blocking(move || drop(producer)));
+        let thread = std::thread::Builder::new().name("relay-close".to_owned());
+        // Without a thread it is dropped here and now.
+        drop(thread.spawn(move || drop(producer)));
     }
 }
 

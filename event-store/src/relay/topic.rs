@@ -235,7 +235,7 @@ async fn with_admin<T: Send + 'static>(
     ask: impl FnOnce(&AdminClient<KafkaLog>, &str) -> Result<T, TopicError> + Send + 'static,
 ) -> Result<T, TopicError> {
     let (admin, topic) = (admin(target)?, target.topic.clone());
-    let asked = tokio::task::spawn_blocking(move || ask(&admin, &topic));
+    let asked = client::on_a_thread(move |answer| drop(answer.send(ask(&admin, &topic))));
     asked.await.unwrap_or(Err(TopicError::Lost))
 }
 

@@ -14,7 +14,7 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::Semaphore;
 
 use super::client::{self, KafkaLog, Reader};
 use super::settings::Target;
@@ -80,25 +80,23 @@ impl TopicLog {
         let Ok(Ok(permit)) = tokio::time::timeout(LOOK_MAX, permit).await else {
             return Err(LogError::Silent);
         };
-        let (target, (answer, answered)) = (self.target.clone(), oneshot::channel());
-        // Not awaited: closing the consumer may take longer than the answer.
-        drop(tokio::task::spawn_blocking(move || {
+        let target = self.target.clone();
+        let looked = client::on_a_thread(move |answer| {
             let look = client::reader(&target).map(|reader| Look {
                 reader,
                 topic: target.topic,
                 partition: partition.as_i32(),
                 until: Instant::now() + LOOK_MAX,
             });
-            let result = look
-                .as_ref()
-                .map_or_else(|error| Err(LogError::Kafka(error.clone())), work);
-            // Nobody may be waiting any more.
+            let refused = |error: &KafkaError| Err(LogError::Kafka(error.clone()));
+            let result = look.as_ref().map_or_else(refused, work);
+            // Before the consumer closes, which may take longer. Nobody may be waiting any more.
             drop(answer.send(result));
             drop(look);
             drop(permit);
-        }));
-        match tokio::time::timeout(LOOK_MAX, answered).await {
-            Ok(Ok(result)) => result,
+        });
+        match tokio::time::timeout(LOOK_MAX, looked).await {
+            Ok(Some(result)) => result,
             _ => Err(LogError::Silent),
         }
     }
