@@ -7,6 +7,7 @@ mod own_redis;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
+pub mod topic_log;
 pub mod topic_writer;
 
 pub use database::TestDatabase;

@@ -12,6 +12,7 @@ mod outage;
 mod projector_crashes;
 mod redis_faults;
 mod redis_sessions;
+mod relay;
 mod roles;
 mod rolling_restart;
 mod scene;
