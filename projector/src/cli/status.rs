@@ -13,8 +13,20 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
 
+/// The columns that do not explain themselves.
+const LEGEND: &str = "\
+Columns:
+  STATE        active is served; filling is not yet; standby was, and can be again; paused is fed
+               by nobody until it is resumed
+  POSITION     the last event that the partition's rows contain
+  HEAD         the last event of the partition in the event store
+  LAG          how many events lie between the two; LAG SECONDS, since when
+  PARKED       keys whose events wait for an operator; see `projector parked list`
+  FED          whether a live `projector run` holds the partition's lease and so feeds it now";
+
 /// What to show, and how.
 #[derive(Debug, clap::Args)]
+#[command(after_help = LEGEND)]
 pub(super) struct StatusArgs {
     /// Only this projection
     projection: Option<String>,

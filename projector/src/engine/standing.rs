@@ -15,7 +15,7 @@ select g.projection, g.generation, g.revision, g.state, c.partition, c.incarnati
         from projection.parked as p
         where p.projection = c.projection and p.generation = c.generation
             and p.partition = c.partition and p.discarded_at is null),
-    l.owner is not null and l.expires_at > clock_timestamp(),
+    g.state <> 'building' and l.owner is not null and l.expires_at > clock_timestamp(),
     coalesce(o.paused, false),
     case when c.kafka_offset is null then 'postgres' else 'kafka' end
 from projection.generation as g
@@ -37,7 +37,7 @@ pub struct Standing {
     pub generation: i32,
     /// The revision of the fold that fills it.
     pub revision: i32,
-    /// `active`, `filling` or `standby`.
+    /// `active`, `filling`, `building` or `standby`.
     pub state: String,
     /// The partition.
     pub partition: u16,
