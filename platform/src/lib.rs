@@ -13,6 +13,7 @@ pub mod database;
 pub mod http;
 pub mod metrics;
 pub mod panics;
+pub mod redis_client;
 pub mod runtime_stats;
 pub mod secret;
 pub mod shutdown;

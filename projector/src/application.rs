@@ -10,8 +10,10 @@ use platform::admin::{Health, Readiness};
 use platform::config::DatabaseSettings;
 use platform::database::{AfterConnect, PoolPlan, pool};
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::cache::{CacheSettings, Follower};
 use crate::engine::{Applied, Engine, EngineHealth, EngineSettings, LoopEnded};
 
 /// What the service needs to know.
@@ -21,6 +23,8 @@ pub struct ProjectorSettings {
     pub database: DatabaseSettings,
     /// The engine.
     pub engine: EngineSettings,
+    /// Redis, if there is one.
+    pub cache: Option<CacheSettings>,
 }
 
 /// What the process around the service gives it.
@@ -40,6 +44,7 @@ pub struct Wiring {
 /// The service, built and not yet running.
 pub struct Application {
     engine: Engine,
+    follower: Option<Follower>,
     heads: Option<watch::Receiver<Heads>>,
 }
 
@@ -73,8 +78,14 @@ impl Application {
             let health = health(&watched.health());
             async move { health }
         });
+        let follower = settings
+            .cache
+            .map(|cache| Follower::new(&engine, store.store_id(), cache))
+            .transpose()
+            .context("preparing for Redis")?;
         Ok(Self {
             engine,
+            follower,
             heads: wiring.heads,
         })
     }
@@ -96,7 +107,19 @@ impl Application {
     /// # Errors
     /// When a loop of the engine ended by itself.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), LoopEnded> {
-        self.engine.run_until(self.heads, shutdown).await
+        let stopping = CancellationToken::new();
+        let follower = self.follower.map(|follower| {
+            let stopping = stopping.clone();
+            tokio::spawn(follower.run_until(async move { stopping.cancelled().await }))
+        });
+        let ended = self.engine.run_until(self.heads, shutdown).await;
+        stopping.cancel();
+        if let Some(follower) = follower
+            && let Err(error) = follower.await
+        {
+            tracing::error!(%error, "the writer of Redis ended by itself");
+        }
+        ended
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`cache`] | the follower that writes to Redis what the engine committed |
 //! | [`engine`] | leases, cursors, batches, parking, generations |
 //! | [`application`] | the service: settings, pools, admin checks, the engine, and a clean stop |
 //! | [`settings`] | the settings of the engine |
 //! | [`cli`] | the operator's verbs |
 
 pub mod application;
+pub mod cache;
 pub mod cli;
 pub mod engine;
 pub mod settings;

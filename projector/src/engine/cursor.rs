@@ -2,17 +2,20 @@
 //! moves it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use events::RecordedEvent;
 use read_model::Applied;
-use read_model::projection::{Effects, Projection, Target};
+use read_model::projection::{Effects, Projection, Target, Written};
 use sqlx::{PgPool, Postgres, Transaction};
 
 use super::batch::{BatchLimits, Pace};
 use super::checkpoint::{self, Checkpoint, CheckpointKey, Move};
 use super::parked::{self, ParkedEvent, ParkedKeys};
 use super::poison::{self, ApplyFailure};
+use crate::cache::Batch;
 
 /// The rows and the checkpoint are lost together or kept together, and the events are still in the
 /// store: so the commit does not wait for the disk. After a crash of PostgreSQL the checkpoint is
@@ -33,7 +36,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum BatchEnd {
     /// Rows and checkpoint are committed.
-    Committed { applied: Applied, parked: u64 },
+    Committed { batch: Arc<Batch>, parked: u64 },
     /// The checkpoint is not where it was expected, or is another's: it must be read again.
     Unexpected,
     /// The set of parked keys changed under the batch: it must be read again.
@@ -60,7 +63,7 @@ pub(crate) struct Cursor {
     parked: ParkedKeys,
     /// A batch whose commit was not answered: it is announced if the checkpoint says that it
     /// happened.
-    unanswered: Option<Applied>,
+    unanswered: Option<Arc<Batch>>,
     failures: u32,
     not_before: Option<Instant>,
     is_lost: bool,
@@ -141,12 +144,12 @@ impl Cursor {
         &mut self,
         pool: &PgPool,
         now: Checkpoint,
-    ) -> Result<Option<Applied>, sqlx::Error> {
+    ) -> Result<Option<Arc<Batch>>, sqlx::Error> {
         let unanswered = self.unanswered.take();
         self.position = now.position;
         self.incarnation = now.incarnation;
         self.load_parked(pool, now.parked_version).await?;
-        Ok(unanswered.filter(|batch| batch.position == now.position))
+        Ok(unanswered.filter(|batch| batch.applied.position == now.position))
     }
 
     /// Applies `events`, which continue the cursor, in one transaction: rows and checkpoint
@@ -217,7 +220,7 @@ impl Cursor {
         }
         let (clean, mut parked) = self.set_aside(events);
         let projection = self.projection;
-        let effects = match parked_keys_max {
+        let mut effects = match parked_keys_max {
             None => {
                 match poison::apply(&mut transaction, projection, self.target(), &clean).await {
                     Ok(effects) => effects,
@@ -242,6 +245,7 @@ impl Cursor {
             return end(transaction, BatchEnd::Suspect).await;
         }
         parked::insert(&mut transaction, self.key, &parked).await?;
+        effects.written.extend(self.withheld(events, &parked));
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
         }
@@ -263,6 +267,20 @@ impl Cursor {
         (Cow::Owned(clean.into_iter().cloned().collect()), parked)
     }
 
+    /// Of a row whose event is parked nothing may be kept in Redis: when the event is applied after
+    /// all, the checkpoint does not move, and a kept row would look as new as the row itself.
+    fn withheld(&self, events: &[RecordedEvent], parked: &[ParkedEvent]) -> Vec<Written> {
+        let Some(cached) = self.projection.cached() else {
+            return Vec::new();
+        };
+        let positions: BTreeSet<_> = parked.iter().map(|event| event.position).collect();
+        let parked = |event: &&RecordedEvent| positions.contains(&event.address.position);
+        let touched = events.iter().filter(parked);
+        let touched = touched.filter_map(|event| cached.touches(event));
+        let gone = |touched| Written { touched, row: None };
+        touched.map(gone).collect()
+    }
+
     async fn commit(
         &mut self,
         transaction: Transaction<'static, Postgres>,
@@ -278,7 +296,13 @@ impl Cursor {
             position: moved.to,
             touched: effects.touched.into(),
         };
-        self.unanswered = Some(applied.clone());
+        let batch = Arc::new(Batch {
+            applied,
+            from: moved.from,
+            incarnation: moved.incarnation,
+            written: effects.written,
+        });
+        self.unanswered = Some(Arc::clone(&batch));
         transaction.commit().await?;
         self.unanswered = None;
         self.position = moved.to;
@@ -291,7 +315,7 @@ impl Cursor {
             log_parked(self.key, event);
         }
         let parked = u64::try_from(parked.len()).unwrap_or(u64::MAX);
-        Ok(BatchEnd::Committed { applied, parked })
+        Ok(BatchEnd::Committed { batch, parked })
     }
 
     fn target(&self) -> Target {

@@ -15,7 +15,7 @@
 
 mod attend;
 mod batch;
-mod checkpoint;
+pub(crate) mod checkpoint;
 mod continuity;
 mod cursor;
 mod generation;
@@ -34,7 +34,7 @@ mod tell;
 mod trace;
 mod wake;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use event_store::{EventStore, PartitionReader};
@@ -50,6 +50,8 @@ pub use read_model::Applied;
 pub use run::LoopEnded;
 pub use step::Outcome;
 
+use crate::cache::Queue;
+use checkpoint::CheckpointKey;
 use cursor::Cursor;
 use lease::LeaseScope;
 use plan::Plan;
@@ -119,6 +121,8 @@ struct Inner {
     /// Somebody wants leases and generations to be looked at now.
     attention: Notify,
     applied: broadcast::Sender<Applied>,
+    /// Who writes to Redis what was committed.
+    follower: OnceLock<Queue>,
     stopping: CancellationToken,
 }
 
@@ -203,6 +207,7 @@ impl Engine {
                 slots: partitions.iter().map(|_| Slot::default()).collect(),
                 attention: Notify::new(),
                 applied: broadcast::Sender::new(APPLIED_BACKLOG_MAX),
+                follower: OnceLock::new(),
                 stopping: CancellationToken::new(),
                 pool,
             }),
@@ -241,6 +246,21 @@ impl Engine {
     #[must_use]
     pub fn holds(&self, projection: &str) -> Vec<Partition> {
         self.plan().holds(projection)
+    }
+
+    /// The checkpoints of active generations that this engine moves.
+    pub(crate) fn active_tasks(&self) -> Vec<(&'static dyn Projection, CheckpointKey)> {
+        let plan = self.plan();
+        let tasks = self.inner.partitions.iter().flat_map(|partition| {
+            let tasks = plan.tasks(&self.inner.projections, partition);
+            tasks.into_iter().filter(|task| plan.is_active(task.key))
+        });
+        tasks.map(|task| (task.projection, task.key)).collect()
+    }
+
+    /// The database, and the reader of its events.
+    pub(crate) fn store(&self) -> (&PgPool, &PartitionReader) {
+        (&self.inner.pool, &self.inner.reader)
     }
 
     fn plan(&self) -> MutexGuard<'_, Plan> {

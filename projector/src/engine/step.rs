@@ -282,13 +282,16 @@ impl Engine {
             .commit_batch(pool, stretch.incarnation, batch, parked_keys_max)
             .await?;
         match end {
-            BatchEnd::Committed { applied, parked } => {
+            BatchEnd::Committed {
+                batch: committed,
+                parked,
+            } => {
                 self.plan().suspect(cursor.key, false);
                 self.tell_committed(cursor, stretch, batch, begun.elapsed());
                 if parked > 0 {
                     self.tell_parked(cursor);
                 }
-                self.publish(applied);
+                self.publish(&committed);
                 let events = u64::try_from(batch.len()).unwrap_or(u64::MAX);
                 Ok(Outcome::Applied { events })
             }
@@ -326,8 +329,8 @@ impl Engine {
             return Ok(Outcome::Fenced);
         };
         let events = now.position.abs_diff(cursor.position);
-        if let Some(applied) = cursor.read_again(&self.inner.pool, now).await? {
-            self.publish(applied);
+        if let Some(committed) = cursor.read_again(&self.inner.pool, now).await? {
+            self.publish(&committed);
         }
         self.tell_parked(cursor);
         self.wake(cursor.key.partition);

@@ -1,15 +1,18 @@
 //! What the engine says about itself: to readers in the process, to the metrics and to the log. One
 //! function an occurrence.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use events::{Partition, RecordedEvent};
 use read_model::Applied;
 
+use super::checkpoint::CheckpointKey;
 use super::cursor::Cursor;
 use super::source::Stretch;
 use super::{Engine, metrics, standing};
+use crate::cache::{Batch, Queue};
 
 impl Engine {
     /// Tells the lag metrics of what this engine feeds.
@@ -35,9 +38,33 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn publish(&self, applied: Applied) {
+    pub(super) fn publish(&self, batch: &Arc<Batch>) {
         // Nobody needs to listen.
-        let _ = self.inner.applied.send(applied);
+        let _ = self.inner.applied.send(batch.applied.clone());
+        let Some(follower) = self.inner.follower.get() else {
+            return;
+        };
+        let Applied {
+            projection,
+            generation,
+            partition,
+            ..
+        } = batch.applied;
+        let key = CheckpointKey {
+            projection,
+            generation,
+            partition,
+        };
+        if self.plan().is_active(key) {
+            follower.push(batch);
+        }
+    }
+
+    /// Gives every batch of an active generation to the follower behind `queue`, from now on. There
+    /// is at most one.
+    pub fn set_follower(&self, queue: Queue) {
+        // A second one is not fed, as the sentence above says.
+        let _ = self.inner.follower.set(queue);
     }
 
     pub(super) fn tell_committed(
