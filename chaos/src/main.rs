@@ -1,6 +1,9 @@
-//! `chaos check DIR` judges a recorded history.
+//! `chaos run` damages a running Runnel and records what its clients were told; `chaos check DIR`
+//! judges what was recorded.
 
 #![forbid(unsafe_code)]
+
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Start everything, load it, kill and pause and empty its parts, and judge what was seen.
+    Run(run::RunArgs),
     /// Judge a recorded history; exit code 1 when it breaks an invariant.
     Check {
         /// The folder of the history.
@@ -29,6 +34,7 @@ enum Verb {
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().verb {
+        Verb::Run(args) => run::run(args).await,
         Verb::Check { folder } => judge(&Folder::at(&folder)),
     }
 }
