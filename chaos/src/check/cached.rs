@@ -72,12 +72,15 @@ fn settled(index: &Index<'_>, rows: &BTreeMap<Key, Value>, report: &mut Report) 
     report.required("users read at rest (I11)", count);
 }
 
+/// How long after a fault its followers may need, µs: leases run out, connections are made anew.
+const AFTERMATH: u64 = 3_000_000;
+
 /// Between faults only: what a fault holds up is not the cache's.
 fn staleness(index: &Index<'_>, report: &mut Report) {
     let bound = index.history.scene.staleness_us_max;
     let is_calm = |from: u64, to: u64| {
         let mut faults = index.history.faults.iter();
-        !faults.any(|fault| fault.begun <= to && from <= fault.ended)
+        !faults.any(|fault| fault.begun <= to && from <= fault.ended + AFTERMATH)
     };
     // When each version of each user was first shown.
     let mut first: BTreeMap<Key, BTreeMap<i64, u64>> = BTreeMap::new();

@@ -43,7 +43,7 @@ const STALENESS_MAX: Duration = Duration::from_secs(1);
 /// What a busy machine may add between an answer and the clock of its client.
 const STALENESS_SLACK: Duration = Duration::from_secs(1);
 /// Load without damage, before and after: otherwise staleness would never be measured.
-const CALM: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_secs(7);
 /// Load between two faults.
 const BETWEEN: Duration = Duration::from_millis(700);
 
