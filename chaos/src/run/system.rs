@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, PgPool};
 use testkit::pipeline::{Node, Service, Tokens, binaries, process, tokens};
@@ -109,7 +108,7 @@ async fn migrate(settings: &[(String, String)]) -> anyhow::Result<()> {
     let output = process::run(&binaries::path("runnel"), &["migrate"], settings).await;
     let said = String::from_utf8_lossy(&output.stderr);
     anyhow::ensure!(output.status.success(), "runnel migrate: {said}");
-    Ok(()).context("migrating")
+    Ok(())
 }
 
 /// Short leases, so that what is killed is soon replaced; no rate limit, so that load is load.
