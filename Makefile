@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -32,6 +32,13 @@ services: ## start a PostgreSQL for tests and write .runnel/test.env, so that `c
 
 services-stop: ## stop it and remove its data
 	@scripts/services stop
+
+chaos: ## kill, pause, flush and restart everything under load for some ten minutes, then judge what the clients were told
+	@cargo build --profile quick -p command-api -p projector -p query-api -p runnel -p chaos && target/quick/chaos run $(CHAOS_ARGS)
+
+# With the binaries that `cargo test --workspace` has built.
+chaos-short: ## every kind of fault once, and a verdict (about 90 seconds)
+	@cargo build --workspace --bins --quiet && target/debug/chaos run --rounds 1 --seconds-max 75 --sessions 6 $(CHAOS_ARGS)
 
 lint: ## format check and clippy, as CI does
 	cargo fmt --all --check

@@ -4,7 +4,6 @@
 #![forbid(unsafe_code)]
 
 mod append;
-mod cluster;
 mod cpu;
 mod gauge;
 mod machine;
