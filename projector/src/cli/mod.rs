@@ -3,9 +3,12 @@
 
 mod completions;
 mod connect;
+mod generations;
 mod output;
 mod parked;
 mod pause;
+mod progress;
+mod rebuild;
 mod run;
 mod status;
 mod store;
@@ -33,6 +36,14 @@ enum Verb {
     Pause(pause::PauseArgs),
     /// Feed a paused projection again
     Resume(pause::PauseArgs),
+    /// Fold a projection anew from the event store, prove it, and only then show it
+    Rebuild(rebuild::RebuildArgs),
+    /// Compare what is shown with a fresh fold of the events, and show nothing else
+    Verify(rebuild::VerifyArgs),
+    /// Show again what was shown before the last switch
+    Rollback(generations::RollbackArgs),
+    /// Drop generations that nobody will show again
+    Gc(generations::GcArgs),
     /// Show and repair the event store itself
     #[command(subcommand)]
     Store(store::StoreVerb),
@@ -52,6 +63,10 @@ impl Cli {
             Verb::Parked(verb) => parked::parked(verb).await,
             Verb::Pause(args) => pause::set_paused(args, true).await,
             Verb::Resume(args) => pause::set_paused(args, false).await,
+            Verb::Rebuild(args) => rebuild::rebuild(args).await,
+            Verb::Verify(args) => rebuild::verify(args).await,
+            Verb::Rollback(args) => generations::rollback(args).await,
+            Verb::Gc(args) => generations::gc(args).await,
             Verb::Store(verb) => store::store(verb).await,
             Verb::Completions(args) => completions::completions(&args),
         }
