@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-rebuild
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -48,3 +48,6 @@ bench-append: ## appends a second beside stock cqrs-es and the bare insert, on a
 
 bench-append-long: ## ours alone to ten million events: does the rate hold? (up to 30 minutes, 15 GB of disk)
 	@cargo build --profile quick -p bench && target/quick/bench append --long $(BENCH_ARGS)
+
+bench-rebuild: ## a rebuild of a million events beside bare reads of the same, on a private PostgreSQL with fsync on (2 minutes)
+	@cargo build --profile quick -p bench && target/quick/bench rebuild $(BENCH_ARGS)

@@ -9,6 +9,7 @@ mod cpu;
 mod gauge;
 mod machine;
 mod people;
+mod rebuild;
 
 use clap::{Parser, Subcommand};
 
@@ -27,13 +28,21 @@ struct Cli {
 enum Program {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
+    /// Rebuilds of `user_view` beside bare reads of the same events.
+    Rebuild(rebuild::RebuildArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Program::Append(args) = Cli::parse().program;
+    let program = Cli::parse().program;
+    let run = async {
+        match program {
+            Program::Append(args) => append::run(args).await,
+            Program::Rebuild(args) => rebuild::run(args).await,
+        }
+    };
     tokio::select! {
-        result = append::run(args) => result,
+        result = run => result,
         // The cluster goes with the dropped future.
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
     }
