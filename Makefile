@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -58,3 +58,5 @@ bench-append-long: ## ours alone to ten million events: does the rate hold? (up 
 
 bench-visibility: ## acknowledged to visible at half load, by Kafka and by PostgreSQL, with processes of their own (4 minutes)
 	@cargo build --profile quick -p bench -p command-api -p projector -p runnel && target/quick/bench visibility $(BENCH_ARGS)
+bench-rebuild: ## a rebuild of a million events beside bare reads of the same, on a private PostgreSQL with fsync on (2 minutes)
+	@cargo build --profile quick -p bench && target/quick/bench rebuild $(BENCH_ARGS)
