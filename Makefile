@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down demo test kills compose-check services services-stop lint docs ci bench-append bench-append-long
+.PHONY: help run up down demo test kills compose-check shell-check services services-stop lint docs ci bench-append bench-append-long
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,6 +46,9 @@ services-stop: ## stop them and remove their data
 lint: ## format check and clippy, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+shell-check: ## shellcheck over every script
+	@scripts/shell-check
 
 docs: ## the API documentation, warnings refused
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
