@@ -1,6 +1,6 @@
 //! The topic contract: how an event travels through Kafka. A record is a CloudEvents 1.0 event in
-//! the Kafka protocol binding's binary mode: attributes are headers `ce_…`, the value is the payload
-//! as it was appended. (CloudEvents specification 1.0.2 and its "Kafka Protocol Binding".)
+//! the Kafka protocol binding's binary mode: attributes are headers `ce_…`, the value is the
+//! payload as it was appended. (CloudEvents specification 1.0.2 and its "Kafka Protocol Binding".)
 //!
 //! A reader gets back the very [`RecordedEvent`] that the store holds, so nothing behind Kafka can
 //! tell which of the two it was read from. What does not carry these headers is foreign: it is

@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod completions;
 pub mod demo;
 mod grants;
 pub mod home;

@@ -1,7 +1,5 @@
 //! Brings a database to this version's schema and makes the event store in it.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use event_store::{EventStore, PartitionCount};
 use platform::config::{DatabaseArgs, DatabaseSettings, Problems, ProcessArgs, SecretArgs};
@@ -84,9 +82,7 @@ pub async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
             roles.command.name, roles.projector.name, roles.query.name
         ));
     }
-    std::io::stdout()
-        .write_all(said.as_bytes())
-        .context("cannot write to standard output")
+    Ok(platform::output::write(said.as_bytes())?)
 }
 
 /// Runs what has not run yet. Repeating it changes nothing; a second process waits for the first.

@@ -22,7 +22,8 @@ pub fn postgres_url() -> String {
     setting("TEST_DATABASE_URL")
 }
 
-/// The URL of the test Redis. It is shared: a test uses a key prefix of its own and flushes nothing.
+/// The URL of the test Redis. It is shared: a test uses a key prefix of its own and flushes
+/// nothing.
 ///
 /// # Panics
 /// When neither the environment nor `.runnel/test.env` names it.

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ResourceMap, Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::Method;
 use actix_web::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
     HeaderValue,
@@ -149,7 +150,7 @@ impl Passage {
     async fn run<S, B>(
         mut self,
         inner: Rc<S>,
-        request: ServiceRequest,
+        mut request: ServiceRequest,
     ) -> Result<ServiceResponse<Body<B>>, Error>
     where
         S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
@@ -159,6 +160,10 @@ impl Passage {
         let authentication = self.shared.verifier.authenticate(header).await;
         if let Err(problem) = self.limit(&authentication, &request) {
             return Ok(self.refuse(request, &problem));
+        }
+        // HEAD is GET without the body (RFC 9110, 9.3.2), on every route; actix-web sends none.
+        if request.method() == Method::HEAD {
+            request.head_mut().method = Method::GET;
         }
         request.extensions_mut().insert(Arc::new(authentication));
         request.extensions_mut().insert(self.context.clone());

@@ -132,6 +132,7 @@ pub(crate) async fn problem(answer: reqwest::Response) -> Value {
     let code = problem["code"].as_str().unwrap();
     assert_eq!(problem["type"], format!("urn:runnel:problem:{code}"));
     assert!(problem["title"].as_str().unwrap().ends_with('.'));
+    assert_ne!(problem["detail"].as_str().expect("what to do"), "");
     problem
 }
 

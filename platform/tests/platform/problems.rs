@@ -46,6 +46,37 @@ async fn an_unknown_route_and_a_wrong_method_are_problems() {
 }
 
 #[tokio::test]
+async fn head_is_answered_wherever_get_is_with_the_same_headers_and_no_body() {
+    let app = App::spawn().await;
+    for path in [
+        "/hello",
+        "/text",
+        "/openapi.json",
+        "/docs/",
+        "/nowhere",
+        "/panic",
+    ] {
+        let get = app.get(path).await;
+        let head = app.client.head(app.url(path)).send().await.unwrap();
+        assert_eq!(head.status(), get.status(), "{path}");
+        for header in ["content-type", "content-length", "cache-control"] {
+            let (of_head, of_get) = (head.headers().get(header), get.headers().get(header));
+            assert_eq!(of_head, of_get, "{path}: {header}");
+        }
+        assert_eq!(head.bytes().await.unwrap(), "", "{path}");
+    }
+    let on_a_post = app.client.head(app.url("/notes")).send().await.unwrap();
+    assert_eq!(on_a_post.status(), 405);
+    let counted = platform::metrics::HTTP_REQUESTS.with_label_values(&[
+        "platform-test",
+        "HEAD",
+        "/hello",
+        "200",
+    ]);
+    assert_eq!(counted.get(), 1);
+}
+
+#[tokio::test]
 async fn a_bad_path_parameter_and_a_bad_query_are_problems() {
     let app = App::spawn().await;
     check(
