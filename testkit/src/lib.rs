@@ -6,6 +6,7 @@ pub mod history;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
+pub mod topic_log;
 pub mod topic_writer;
 
 pub use database::TestDatabase;

@@ -4,12 +4,15 @@
 mod cache;
 mod completions;
 mod connect;
+mod kafka;
 mod output;
 mod parked;
 mod pause;
+mod relay;
 mod run;
 mod status;
 mod store;
+mod topics;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +43,12 @@ enum Verb {
     /// Show and repair the event store itself
     #[command(subcommand)]
     Store(store::StoreVerb),
+    /// Make and check the Kafka topic of the events
+    #[command(subcommand)]
+    Topics(topics::TopicsVerb),
+    /// Show how far the topic is behind the event store, and have it filled again
+    #[command(subcommand)]
+    Relay(relay::RelayVerb),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
 }
@@ -58,6 +67,8 @@ impl Cli {
             Verb::Resume(args) => pause::set_paused(args, false).await,
             Verb::Cache(verb) => cache::cache(*verb).await,
             Verb::Store(verb) => store::store(verb).await,
+            Verb::Topics(verb) => topics::topics(verb).await,
+            Verb::Relay(verb) => relay::relay(verb).await,
             Verb::Completions(args) => completions::completions(&args),
         }
     }

@@ -10,6 +10,7 @@ mod lost_commit;
 mod lost_tail;
 mod outage;
 mod projector_crashes;
+mod relay;
 mod roles;
 mod rolling_restart;
 mod scene;
