@@ -206,6 +206,7 @@ async fn each_service_works_with_its_own_role_and_is_refused_the_work_of_the_oth
                 "delete from projection.checkpoint",
                 "select from event_store.event",
                 "select from event_store.claim",
+                "select secret_fingerprint from event_store.settings",
                 "update event_store.partition_head set position = 0",
                 "create table read_model.mine ()",
                 "create table public.mine ()",
