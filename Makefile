@@ -18,7 +18,8 @@ run: ## build, find or install PostgreSQL, and run everything in one process (Ct
 	RUNNEL_POSTGRES_BIN=$$bin exec $(PROGRAMS)/runnel up
 
 up: ## build, and run the full form: PostgreSQL, Redis, Kafka, and each service by itself; again, it starts what died
-	@cargo build --profile $(PROFILE) -p runnel -p command-api -p projector -p query-api && \
+	@scripts/full require && \
+	cargo build --profile $(PROFILE) -p runnel -p command-api -p projector -p query-api && \
 	scripts/full up $(PROGRAMS)
 
 down: ## stop what `make up` started; the data stays (`scripts/full drop` removes it, too)
