@@ -90,7 +90,7 @@ impl Application {
         readiness.check_warm("query_connections", pool.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("query_keys", verifier.clone());
-        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
+        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier, readiness);
         let cursors = Cursors::new(&config.secret.key);
         let reader = Reader::new(
             pool.clone(),
