@@ -5,6 +5,7 @@
 use events::{Partition, RecordedEvent};
 use futures_util::TryStreamExt;
 use sqlx::{PgPool, Row};
+use tokio::sync::mpsc;
 
 use crate::recorded::{event_columns, recorded};
 use crate::store::ReadError;
@@ -142,6 +143,34 @@ impl PartitionReader {
         Err(self.why_missing(partition, after, expected).await?)
     }
 
+    /// The events at `after + 1 ..= upto` in closed ranges of `range` events, of which the next ones
+    /// are read while the caller works on one. It ends after the last range or the first error;
+    /// dropping the receiver ends the reading.
+    #[must_use]
+    pub fn read_ahead(
+        &self,
+        partition: Partition,
+        after: i64,
+        upto: i64,
+        range: u32,
+    ) -> mpsc::Receiver<Result<Vec<RecordedEvent>, ReadError>> {
+        let (ahead, ranges) = mpsc::channel(RANGES_AHEAD_MAX);
+        let reader = self.clone();
+        tokio::spawn(async move {
+            let mut at = after;
+            while at < upto {
+                let end = upto.min(at.saturating_add(i64::from(range.max(1))));
+                let read = reader.read_range(partition, at, end).await;
+                let failed = read.is_err();
+                if ahead.send(read).await.is_err() || failed {
+                    return;
+                }
+                at = end;
+            }
+        });
+        ranges
+    }
+
     async fn why_missing(
         &self,
         partition: Partition,
@@ -159,6 +188,9 @@ impl PartitionReader {
         })
     }
 }
+
+/// How many ranges are read ahead of the caller, who holds one more.
+const RANGES_AHEAD_MAX: usize = 1;
 
 /// A range's length is the caller's word; what is reserved ahead for it is bounded.
 const RANGE_CAPACITY_MAX: usize = 8192;

@@ -14,6 +14,7 @@ pub mod http;
 pub mod metrics;
 pub mod output;
 pub mod panics;
+pub mod redis_client;
 pub mod runtime_stats;
 pub mod secret;
 pub mod shutdown;

@@ -66,6 +66,13 @@ metric! {
     PANICS: IntCounter = register_int_counter!("panics_total", "Panics, wherever they happened")
 }
 metric! {
+    /// Values of Redis that belong to somebody else or are none: an alert.
+    CACHE_FOREIGN: IntCounter = register_int_counter!(
+        "cache_foreign_total",
+        "Values in Redis that belonged to another key or were none; deleted"
+    )
+}
+metric! {
     /// What circuit breakers let through.
     CIRCUIT_BREAKER_STATE: IntGaugeVec = register_int_gauge_vec!(
         "circuit_breaker_state",

@@ -7,11 +7,14 @@ use anyhow::Context as _;
 use event_store::incarnation::{IncarnationError, check_connection};
 use event_store::{EventStore, Heads};
 use platform::admin::{Health, Readiness};
-use platform::config::DatabaseSettings;
+use platform::config::{DatabaseSettings, KafkaSettings};
 use platform::database::{AfterConnect, PoolPlan, pool};
 use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::cache::{CacheSettings, Follower};
+use crate::engine::kafka::KafkaSource;
 use crate::engine::{Applied, Engine, EngineHealth, EngineSettings, LoopEnded};
 
 /// What the service needs to know.
@@ -21,6 +24,10 @@ pub struct ProjectorSettings {
     pub database: DatabaseSettings,
     /// The engine.
     pub engine: EngineSettings,
+    /// Redis, if there is one.
+    pub cache: Option<CacheSettings>,
+    /// Kafka; without it projections are fed from the event store alone.
+    pub kafka: Option<KafkaSettings>,
 }
 
 /// What the process around the service gives it.
@@ -40,6 +47,7 @@ pub struct Wiring {
 /// The service, built and not yet running.
 pub struct Application {
     engine: Engine,
+    follower: Option<Follower>,
     heads: Option<watch::Receiver<Heads>>,
 }
 
@@ -65,16 +73,30 @@ impl Application {
         } else {
             Uuid::new_v4()
         };
-        let engine = Engine::open_as(owner, pool, &store, projections, settings.engine)
-            .await
-            .context("preparing the projection engine")?;
+        let engine = settings.engine;
+        let engine = match &settings.kafka {
+            None => Engine::open_as(owner, pool, &store, projections, engine).await,
+            Some(kafka) => {
+                let silence_max = engine.silence_max;
+                let source = KafkaSource::open(kafka, pool.clone(), &store, silence_max).await;
+                let source = Arc::new(source.context("preparing to read Kafka")?);
+                Engine::open_with_source(owner, pool, &store, projections, engine, source).await
+            }
+        };
+        let engine = engine.context("preparing the projection engine")?;
         let watched = engine.clone();
         wiring.readiness.check("projections", move || {
             let health = health(&watched.health());
             async move { health }
         });
+        let follower = settings
+            .cache
+            .map(|cache| Follower::new(&engine, store.store_id(), cache))
+            .transpose()
+            .context("preparing for Redis")?;
         Ok(Self {
             engine,
+            follower,
             heads: wiring.heads,
         })
     }
@@ -96,7 +118,19 @@ impl Application {
     /// # Errors
     /// When a loop of the engine ended by itself.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), LoopEnded> {
-        self.engine.run_until(self.heads, shutdown).await
+        let stopping = CancellationToken::new();
+        let follower = self.follower.map(|follower| {
+            let stopping = stopping.clone();
+            tokio::spawn(follower.run_until(async move { stopping.cancelled().await }))
+        });
+        let ended = self.engine.run_until(self.heads, shutdown).await;
+        stopping.cancel();
+        if let Some(follower) = follower
+            && let Err(error) = follower.await
+        {
+            tracing::error!(%error, "the writer of Redis ended by itself");
+        }
+        ended
     }
 }
 

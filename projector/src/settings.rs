@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use platform::config::Problems;
+use platform::config::{Problems, RedisSettings};
 
+use crate::cache::CacheSettings;
 use crate::engine::{BatchLimits, EngineSettings};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -31,9 +32,26 @@ pub struct ProjectionArgs {
     /// How long a source may be silent before the event store itself is asked
     #[arg(long, env = "SOURCE_SILENCE_MAX", default_value = "250ms")]
     pub source_silence_max: String,
+    /// When Redis is more events than this behind, everything in it is given up as cold
+    #[arg(long, env = "CACHE_APPLIED_LAG_MAX", default_value = "10000")]
+    pub cache_applied_lag_max: String,
 }
 
 impl ProjectionArgs {
+    /// What is written to Redis, if there is one.
+    pub fn cache(
+        &self,
+        redis: Option<RedisSettings>,
+        problems: &mut Problems,
+    ) -> Option<CacheSettings> {
+        let lag = &self.cache_applied_lag_max;
+        let applied_lag_max = problems.number("CACHE_APPLIED_LAG_MAX", lag, 0..=1_000_000);
+        redis.map(|redis| CacheSettings {
+            redis,
+            applied_lag_max,
+        })
+    }
+
     /// Parses and checks the group.
     pub fn validate(&self, problems: &mut Problems) -> EngineSettings {
         let lease = &self.projector_lease;

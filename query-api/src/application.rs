@@ -2,15 +2,18 @@
 
 use std::net::TcpListener;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::dev::Server;
 use actix_web::web;
 use events::user_fields::EmailKey;
 use platform::admin::{Health, Readiness};
 use platform::auth::{AuthError, Verifier};
+use platform::breaker::State as Breaker;
 use platform::config::DatabaseSettings;
 use platform::database::{self, AfterConnect, InvalidDatabaseUrl, PoolPlan};
 use platform::http::{Api, HttpStack, serve};
+use platform::redis_client::RedisClient;
 use read_model::user_view::reads;
 use sqlx::{Executor as _, PgConnection, PgPool};
 use tokio::task::JoinHandle;
@@ -18,11 +21,13 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::cursor::Cursors;
 use crate::failure::{Failure, is_missing_relation};
-use crate::follower::Follower;
+use crate::follower::{Follower, LOOK_EVERY};
 use crate::l1::L1;
 use crate::limits::Limits;
 use crate::news::{News, forget_lost_histories, pass_on};
+use crate::pushed::Pushed;
 use crate::reader::Reader;
+use crate::shared_cache::SharedCache;
 use crate::state::State;
 use crate::{metrics, openapi, routes};
 
@@ -32,6 +37,11 @@ pub const SERVICE: &str = "query-api";
 /// Planning a hot statement anew for each execution costs as much as running it, and none of them
 /// has a better plan for some values than for others.
 const GENERIC_PLANS: &str = "set plan_cache_mode = force_generic_plan";
+
+/// An answer from Redis is fresh from the last look on; so there are several while it is.
+const LOOKS_WHILE_FRESH: u32 = 4;
+/// Not more often than that, however short an answer is fresh.
+const LOOK_LEAST: Duration = Duration::from_millis(50);
 
 /// Connections that look at the store and listen.
 const FOLLOWER_CONNECTIONS: u32 = 2;
@@ -53,6 +63,9 @@ pub enum BuildError {
     /// The database's URL is not one.
     #[error(transparent)]
     Url(#[from] InvalidDatabaseUrl),
+    /// The URL of Redis is not one.
+    #[error("Redis cannot be reached by REDIS_URL")]
+    Redis(#[source] redis::RedisError),
     /// Tokens cannot be verified.
     #[error("tokens cannot be verified")]
     Auth(#[from] AuthError),
@@ -83,7 +96,11 @@ impl Application {
         let port = listener.local_addr().map_err(BuildError::Server)?.port();
         metrics::register();
         let followed = follower_pool(&config.database)?;
-        let follower = Arc::new(Follower::new(followed.clone()));
+        let look_every = match &config.redis {
+            Some(_) => (config.query.cache_fresh / LOOKS_WHILE_FRESH).clamp(LOOK_LEAST, LOOK_EVERY),
+            None => LOOK_EVERY,
+        };
+        let follower = Arc::new(Follower::new(followed.clone(), look_every));
         let pool = query_pool(&config.database, &follower)?;
         let l1 = Arc::new(L1::new(&config.query));
         check_readiness(readiness, &follower);
@@ -91,15 +108,25 @@ impl Application {
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("query_keys", verifier.clone());
         let stack = HttpStack::new(SERVICE, config.http.clone(), verifier, readiness);
-        let cursors = Cursors::new(&config.secret.key);
+        let shared = config.redis.clone().map(SharedCache::new);
+        let shared = shared.transpose().map_err(BuildError::Redis)?.map(Arc::new);
         let reader = Reader::new(
             pool.clone(),
             Arc::clone(&follower),
             Arc::clone(&l1),
-            cursors,
+            shared.clone(),
+            Cursors::new(&config.secret.key),
         );
         let server = server(&stack, listener, &config, reader)?;
-        let tasks = follow(follower, l1, news, followed.clone());
+        let mut tasks = Vec::new();
+        if let Some(shared) = shared {
+            let pushed = Arc::new(Pushed::new(Arc::clone(&follower), Arc::clone(&l1)));
+            check_redis(readiness, shared.client.clone(), Arc::clone(&pushed));
+            tasks.push(tokio::spawn(
+                async move { pushed.hear(&shared.client).await },
+            ));
+        }
+        tasks.extend(follow(follower, l1, news, followed.clone()));
         Ok(Self {
             port,
             server,
@@ -202,6 +229,19 @@ fn check_readiness(readiness: &Readiness, follower: &Arc<Follower>) {
                 Err(_) => Health::Failed("the database does not answer".to_owned()),
             }
         }
+    });
+}
+
+/// Without Redis answers are slower and as right, so its state is shown and never failed.
+fn check_redis(readiness: &Readiness, client: RedisClient, pushed: Arc<Pushed>) {
+    readiness.check("query_redis", move || {
+        let health = match client.state() {
+            Breaker::Closed if pushed.is_listening() => Health::Ok,
+            Breaker::Closed => Health::Degraded("not subscribed to Redis yet".to_owned()),
+            Breaker::HalfOpen => Health::Degraded("Redis is being tried again".to_owned()),
+            Breaker::Open => Health::Degraded("Redis failed and is left alone".to_owned()),
+        };
+        async move { health }
     });
 }
 

@@ -1,8 +1,7 @@
-//! Several users by id: those that the cache has, and one read for the rest.
+//! Several users by id: those that the caches have, and one read for the rest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
 
 use events::{Partition, Scope, TokenEntry};
 use read_model::user_view::UserKey;
@@ -13,7 +12,9 @@ use crate::demand::Demand;
 use crate::failure::Failure;
 use crate::metrics::{Kind, Lookup, looked_up};
 use crate::outlook::Outlook;
-use crate::reader::{Found, Reader, Stale, judge_parked, partition_of};
+use crate::reader::{Found, Reader, Stale, judge_parked, later, partition_of};
+use crate::shared_cache::Vacancy;
+use crate::shared_reads::SharedBatch;
 use crate::user_entry::UserEntry;
 
 /// Entries by user.
@@ -31,23 +32,36 @@ impl Reader {
         demand: &Demand,
     ) -> Result<Found<Entries>, Failure> {
         let outlook = self.outlook(demand).await;
-        let (mut entries, missing) = self.cached(scope, ids, demand, outlook.as_ref().ok());
+        let (mut entries, mut missing) = self.cached(scope, ids, demand, outlook.as_ref().ok());
+        let mut kept = Entries::new();
         let read = match outlook {
             Err(failure) => Err(failure),
             Ok(_) if missing.is_empty() => Ok(Vec::new()),
-            Ok(_) => self.users_from_postgres(scope, &missing, demand).await,
+            Ok(outlook) => {
+                let shared = self.users_from_redis(scope, &missing, &outlook, demand);
+                let SharedBatch {
+                    good,
+                    kept: old,
+                    vacancies,
+                } = shared.await;
+                missing.retain(|(id, _)| !good.contains_key(id));
+                entries.extend(good);
+                kept = old;
+                self.users_from_postgres(scope, &missing, vacancies, demand)
+                    .await
+            }
         };
         let mut stale = None;
         match read {
             Ok(read) => entries.extend(read.into_iter().map(|entry| (entry.key.id, entry))),
             Err(Failure::NotCaughtUp) if demand.lenient => {
                 stale = Some(Stale::NotCaughtUp);
-                let read = self.read_users(scope, &missing).await?;
+                let read = self.read_users(scope, &missing, Vec::new()).await?;
                 entries.extend(read.into_iter().map(|entry| (entry.key.id, entry)));
             }
             Err(failure) => {
                 stale = Some(Stale::StoreDown);
-                self.add_stale(scope, ids, &mut entries, demand, failure)?;
+                self.add_stale(scope, ids, (&mut entries, kept), demand, failure)?;
             }
         }
         for entry in entries.values() {
@@ -118,8 +132,12 @@ impl Reader {
         self: &Arc<Self>,
         scope: &Scope,
         wanted: &[(Uuid, Partition)],
+        mut vacancies: Vec<Vacancy>,
         demand: &Demand,
     ) -> Result<Vec<Arc<UserEntry>>, Failure> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
         let deadline = Deadline::now() + demand.wait;
         let mut partitions: Vec<_> = wanted.iter().map(|(_, partition)| *partition).collect();
         partitions.sort_unstable();
@@ -137,7 +155,8 @@ impl Reader {
             if !self.follower.reach(&needed, deadline).await {
                 return Err(Failure::NotCaughtUp);
             }
-            let read = self.read_users(scope, wanted).await?;
+            let vacancies = std::mem::take(&mut vacancies);
+            let read = self.read_users(scope, wanted, vacancies).await?;
             let shown = |entry: &Arc<UserEntry>| {
                 let address = entry.stamp.address;
                 goal.get(&address.partition)
@@ -159,12 +178,13 @@ impl Reader {
         self: &Arc<Self>,
         scope: &Scope,
         wanted: &[(Uuid, Partition)],
+        vacancies: Vec<Vacancy>,
     ) -> Result<Vec<Arc<UserEntry>>, Failure> {
         let (reader, scope, wanted) = (Arc::clone(self), scope.clone(), wanted.to_vec());
-        let begun = Instant::now();
-        let read = self
-            .runtime
-            .spawn(async move { reader.load_users(&scope, &wanted, begun).await });
+        let read = self.runtime.spawn(async move {
+            let read = reader.load_users(&scope, &wanted);
+            reader.filling(vacancies, read, Vec::as_slice).await
+        });
         self.noticed(read.await.unwrap_or(Err(Failure::Internal)))
     }
 
@@ -173,7 +193,7 @@ impl Reader {
         &self,
         scope: &Scope,
         ids: &[Uuid],
-        entries: &mut Entries,
+        (entries, mut kept): (&mut Entries, Entries),
         demand: &Demand,
         failure: Failure,
     ) -> Result<(), Failure> {
@@ -189,7 +209,8 @@ impl Reader {
                 tenant: scope.tenant.clone(),
                 id: *id,
             };
-            let kept = self.l1.user(&key).filter(|entry| entry.row.is_some());
+            let in_l1 = self.l1.user(&key).filter(|entry| entry.row.is_some());
+            let kept = later(in_l1, kept.remove(id));
             entries.insert(*id, kept.ok_or(failure)?);
             looked_up(Kind::User, Lookup::Stale);
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use platform::config::{
     AuthArgs, AuthSettings, DatabaseArgs, DatabaseSettings, HttpArgs, HttpSettings, Problems,
-    ProcessArgs, ProcessSettings, SecretArgs, SecretSettings, ShutdownArgs, ShutdownSettings,
+    ProcessArgs, ProcessSettings, RedisArgs, RedisSettings, SecretArgs, SecretSettings,
+    ShutdownArgs, ShutdownSettings,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -111,6 +112,9 @@ pub struct ServiceArgs {
     pub database: DatabaseArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
+    pub redis: RedisArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
     pub process: ProcessArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -130,6 +134,8 @@ pub struct Config {
     pub secret: SecretSettings,
     /// The database.
     pub database: DatabaseSettings,
+    /// The cache that processes share, when there is one.
+    pub redis: Option<RedisSettings>,
     /// Mode, memory and threads.
     pub process: ProcessSettings,
     /// How to stop.
@@ -146,6 +152,7 @@ impl ServiceArgs {
             auth: self.auth.validate(problems),
             secret: self.secret.validate(process.mode, problems),
             database: self.database.validate(problems),
+            redis: self.redis.validate(problems),
             shutdown: self.shutdown.validate("3s", problems),
             process,
         }

@@ -19,7 +19,7 @@ use crate::metrics;
 use crate::outlook::{Judgement, LookError, Outlook, look};
 
 /// The longest that generation and incarnation are believed unseen.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often to look while a read waits, behind the notifications.
 const LOOK_WHILE_WAITING: Duration = Duration::from_millis(5);
 /// How often to look while the database does not answer.
@@ -34,6 +34,7 @@ pub(crate) struct Follower {
     waiters: AtomicUsize,
     nudge: Notify,
     down: AtomicBool,
+    look_every: Duration,
     /// Looks are taken one after the other; each has a number.
     looking: Mutex<()>,
     begun: AtomicU64,
@@ -58,10 +59,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl Follower {
-    /// A follower that has not looked yet; the pool needs one connection. It looks on the runtime
-    /// that this is called on.
+    /// A follower that has not looked yet; the pool needs one connection. It looks at least so
+    /// often, on the runtime that this is called on.
     #[must_use]
-    pub(crate) fn new(pool: PgPool) -> Self {
+    pub(crate) fn new(pool: PgPool, look_every: Duration) -> Self {
         Self {
             pool,
             runtime: Handle::current(),
@@ -69,6 +70,7 @@ impl Follower {
             waiters: AtomicUsize::new(0),
             nudge: Notify::new(),
             down: AtomicBool::new(false),
+            look_every,
             looking: Mutex::new(()),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
@@ -85,7 +87,7 @@ impl Follower {
             } else if self.waiters.load(Ordering::Acquire) > 0 {
                 LOOK_WHILE_WAITING
             } else {
-                LOOK_EVERY
+                self.look_every
             };
             let _ = tokio::time::timeout(pause, self.nudge.notified()).await;
         }

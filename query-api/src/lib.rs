@@ -1,8 +1,8 @@
 //! The query API: cached reads of the views over HTTP.
 //!
 //! The way of a read: [`access`] (who may) → [`demand`] (how fresh) → [`reader`] (in-process cache
-//! [`l1`], single [`flight`], wait for the token by the [`follower`], [`load`] from PostgreSQL) →
-//! [`answer`] (bytes, ETag, token). Architecture invariant: nothing here writes to a table.
+//! [`l1`], single [`flight`], Redis by [`shared_reads`], wait for the token by the [`follower`],
+//! [`load`] from PostgreSQL) → [`answer`] (bytes, ETag, token). Architecture invariant: nothing here writes to a table.
 
 mod access;
 mod answer;
@@ -26,8 +26,11 @@ mod page;
 mod pages;
 mod parameters;
 mod parked;
+mod pushed;
 mod reader;
 mod routes;
+mod shared_cache;
+mod shared_reads;
 mod state;
 mod user;
 mod user_entry;

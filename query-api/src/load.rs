@@ -17,7 +17,7 @@ use crate::failure::{Failure, is_stale_plan};
 use crate::l1::{Freshness, Page, PageKey, PageQuery};
 use crate::page;
 use crate::reader::Reader;
-use crate::user_entry::UserEntry;
+use crate::user_entry::{ReadAt, UserEntry};
 
 /// How often a read is begun anew because the set of parked keys changed under it.
 const PARKED_RETRIES: usize = 5;
@@ -59,12 +59,12 @@ fn failure(error: ReadError) -> Failure {
 impl Reader {
     /// One user in one statement.
     pub(crate) async fn load_user(
-        self: Arc<Self>,
+        &self,
         scope: &Scope,
         key: UserKey,
         partition: Partition,
-        begun: Instant,
     ) -> Result<Arc<UserEntry>, Failure> {
+        let begun = Instant::now();
         let mut connection = self.connection().await?;
         for _ in 0..PARKED_RETRIES {
             let read = fresh_plan!(
@@ -93,11 +93,18 @@ impl Reader {
         parked: Option<i64>,
         begun: Instant,
     ) -> Arc<UserEntry> {
-        let before = self.l1.user(&key);
         let fresh = Freshness::from(begun, self.l1.fresh);
-        let stamp = checkpoint.entry();
-        let entry = UserEntry::new(key, row, stamp, standing.revision, parked, fresh);
-        if let Some(before) = before {
+        let read_at = ReadAt {
+            stamp: checkpoint.entry(),
+            revision: standing.revision,
+            generation: standing.generation,
+        };
+        self.keep_entry(UserEntry::new(key, row, read_at, parked, fresh))
+    }
+
+    /// Keeps what was read, wherever it was read from, with the bytes of an earlier reading.
+    pub(crate) fn keep_entry(&self, entry: UserEntry) -> Arc<UserEntry> {
+        if let Some(before) = self.l1.user(&entry.key) {
             entry.inherit(&before);
         }
         let entry = Arc::new(entry);
@@ -110,8 +117,8 @@ impl Reader {
         &self,
         scope: &Scope,
         wanted: &[(Uuid, Partition)],
-        begun: Instant,
     ) -> Result<Vec<Arc<UserEntry>>, Failure> {
+        let begun = Instant::now();
         let ids: Vec<Uuid> = wanted.iter().map(|(id, _)| *id).collect();
         let (standing, mut rows, parked) = self.listed(scope, Wanted::Users(&ids)).await?;
         let entry = |(id, partition): &(Uuid, Partition)| {

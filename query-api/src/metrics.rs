@@ -28,6 +28,12 @@ static LOOKUPS: LazyLock<[[IntCounter; 4]; 2]> = LazyLock::new(|| {
     })
 });
 
+/// The same for Redis.
+static SHARED_LOOKUPS: LazyLock<[IntCounter; 4]> = LazyLock::new(|| {
+    InShared::ALL
+        .map(|one| CACHE_REQUESTS.with_label_values(&["redis", Kind::User.label(), one.label()]))
+});
+
 static TOKEN_WAIT: LazyLock<HistogramVec> = LazyLock::new(|| {
     register_histogram_vec!(
         "token_wait_seconds",
@@ -87,9 +93,37 @@ impl Lookup {
     }
 }
 
+/// What a look-up in Redis found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum InShared {
+    /// A value that can be served.
+    Hit,
+    /// None, a cold one, or a foreign one.
+    Miss,
+    /// A value that is older than the read needs.
+    Behind,
+    /// No answer within the budget, or the breaker is open.
+    Error,
+}
+
+impl InShared {
+    const ALL: [Self; 4] = [Self::Hit, Self::Miss, Self::Behind, Self::Error];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Behind => "behind",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// Makes every series exist from 0.
 pub(crate) fn register() {
     LazyLock::force(&LOOKUPS);
+    LazyLock::force(&SHARED_LOOKUPS);
+    LazyLock::force(&platform::metrics::CACHE_FOREIGN);
     for outcome in ["reached", "timed_out"] {
         let _ = TOKEN_WAIT.with_label_values(&[outcome]);
     }
@@ -99,6 +133,16 @@ pub(crate) fn register() {
 /// A look-up in the in-process cache.
 pub(crate) fn looked_up(kind: Kind, lookup: Lookup) {
     LOOKUPS[kind as usize][lookup as usize].inc();
+}
+
+/// A foreign value was found in Redis and deleted.
+pub(crate) fn foreign_value() {
+    platform::metrics::CACHE_FOREIGN.inc();
+}
+
+/// A look-up in Redis.
+pub(crate) fn looked_up_shared(found: InShared) {
+    SHARED_LOOKUPS[found as usize].inc();
 }
 
 /// A read waited for its token.

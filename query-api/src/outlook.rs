@@ -3,18 +3,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 
 use events::{
     Address, ConsistencyToken, Incarnation, IncarnationLog, Partition, PartitionCount, TokenEntry,
 };
+use read_model::cache::Namespace;
 use read_model::checkpoint::{self, Checkpoint, Standing};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
+use uuid::Uuid;
 
 /// Heads and the checkpoints of the active generation, in one snapshot.
 pub(crate) const LOOK: &str = "\
     select h.partition, h.position as head, pg_is_in_recovery() as replica,
-           g.generation, g.revision, c.incarnation, c.position, c.parked_version
+           g.generation, g.revision, c.incarnation, c.position, c.parked_version,
+           (select store_id from event_store.settings) as store_id
     from event_store.partition_head h
     left join projection.generation g on g.projection = $1 and g.state = 'active'
     left join projection.checkpoint c on c.projection = g.projection
@@ -46,8 +50,18 @@ pub(crate) struct Outlook {
     pub(crate) incarnations: IncarnationLog,
     /// The active generation of `user_view` and how far it has come; none while it is filled.
     pub(crate) standing: Option<Standing>,
+    /// What the keys of this store begin with in Redis.
+    pub(crate) namespace: Option<Namespace>,
     heads: Vec<i64>,
     seen: Arc<Seen>,
+    looked: Looked,
+}
+
+/// What the look itself showed, and when it began; news may have moved the checkpoints on since.
+#[derive(Clone, Debug)]
+struct Looked {
+    at: Instant,
+    applied: Arc<[i64]>,
 }
 
 /// The highest checkpoint of each partition that PostgreSQL has shown to this process in one
@@ -80,6 +94,7 @@ pub(crate) async fn look(
     projection: &str,
     before: Option<&Outlook>,
 ) -> Result<Outlook, LookError> {
+    let at = Instant::now();
     let log = sqlx::query(INCARNATIONS)
         .fetch_all(&mut *connection)
         .await?;
@@ -97,13 +112,17 @@ pub(crate) async fn look(
         .iter()
         .map(|row| row.try_get("head"))
         .collect::<Result<_, _>>()?;
+    let store_id: Option<Uuid> = first.try_get("store_id")?;
     let standing = standing(&rows)?;
+    let applied = applied(standing.as_ref());
     let seen = seen(before, incarnations.current(), heads.len());
     let outlook = Outlook {
         incarnations,
         standing,
+        namespace: store_id.map(Namespace::of_store),
         heads,
         seen,
+        looked: Looked { at, applied },
     };
     for checkpoint in outlook
         .standing
@@ -138,6 +157,11 @@ fn standing(rows: &[PgRow]) -> sqlx::Result<Option<Standing>> {
     }))
 }
 
+fn applied(standing: Option<&Standing>) -> Arc<[i64]> {
+    let checkpoints = standing.map_or(&[][..], |standing| &standing.checkpoints);
+    checkpoints.iter().map(|one| one.position).collect()
+}
+
 fn seen(before: Option<&Outlook>, incarnation: i32, partitions: usize) -> Arc<Seen> {
     let known = before.map(|outlook| &outlook.seen);
     let same =
@@ -167,6 +191,19 @@ impl Outlook {
         let standing = self.standing.as_ref();
         let checkpoint = standing.and_then(|standing| standing.of(partition));
         checkpoint.map_or(0, |checkpoint| checkpoint.position)
+    }
+
+    /// When the look began.
+    #[must_use]
+    pub(crate) fn looked_at(&self) -> Instant {
+        self.looked.at
+    }
+
+    /// The checkpoint of a partition as the look showed it, without later news.
+    #[must_use]
+    pub(crate) fn looked(&self, partition: Partition) -> i64 {
+        let position = self.looked.applied.get(partition.index());
+        position.copied().unwrap_or(0)
     }
 
     /// Whether what the checkpoint stands for was lost: the view is then filled anew.
@@ -258,8 +295,10 @@ impl Outlook {
         Some(Self {
             incarnations,
             standing: Some(standing),
+            namespace: self.namespace.clone(),
             heads,
             seen,
+            looked: self.looked.clone(),
         })
     }
 }
@@ -286,15 +325,22 @@ mod tests {
             parked_version: 0,
         };
         let checkpoints = vec![checkpoint(0, 12), checkpoint(1, 7)];
+        let standing = Some(Standing {
+            generation: 3,
+            revision: 1,
+            checkpoints,
+        });
+        let looked = Looked {
+            at: Instant::now(),
+            applied: applied(standing.as_ref()),
+        };
         Outlook {
             incarnations: IncarnationLog::new(log).expect("a log"),
-            standing: Some(Standing {
-                generation: 3,
-                revision: 1,
-                checkpoints,
-            }),
+            standing,
+            namespace: None,
             heads: vec![20, 7],
             seen: seen(None, 2, 2),
+            looked,
         }
     }
 
@@ -330,6 +376,7 @@ mod tests {
             (later.applied(Partition(1)), later.applied(Partition(0))),
             (9, 12)
         );
+        assert_eq!(later.looked(Partition(1)), 7, "the look showed no more");
         assert_eq!(
             later.judge(&"2.1.9".parse().expect("a token")),
             Judgement::Good

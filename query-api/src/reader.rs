@@ -1,8 +1,7 @@
-//! The read path: in-process cache, then PostgreSQL, with one flight per key; a read with a token
-//! waits for its position, and while the database fails what is kept is served, marked.
+//! The read path: in-process cache, then Redis, then PostgreSQL, with one flight per key; a read
+//! with a token waits for its position, and while the database fails what is kept is served, marked.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use events::{Partition, Scope};
 use read_model::user_view::UserKey;
@@ -17,9 +16,11 @@ use crate::failure::Failure;
 use crate::flight::Flights;
 use crate::follower::Follower;
 use crate::l1::{L1, Page, PageKey};
-use crate::metrics::{Kind, Lookup, looked_up};
+use crate::metrics::{InShared, Kind, Lookup, looked_up, looked_up_shared};
 use crate::outlook::Outlook;
 use crate::parked::Parked;
+use crate::shared_cache::{SharedCache, Vacancy};
+use crate::shared_reads::{Shared, is_good};
 use crate::user_entry::UserEntry;
 
 /// Why an answer may be older than it should be; the header `Runnel-Stale` says it.
@@ -60,9 +61,12 @@ pub(crate) struct Reader {
     pub(crate) pool: PgPool,
     pub(crate) follower: Arc<Follower>,
     pub(crate) l1: Arc<L1>,
+    /// Redis, where there is one.
+    pub(crate) shared: Option<Arc<SharedCache>>,
     pub(crate) parked: Parked,
     pub(crate) cursors: Cursors,
     user_flights: Flights<UserKey, Arc<UserEntry>>,
+    pub(crate) shared_flights: Flights<UserKey, Shared>,
     pub(crate) page_flights: Flights<PageKey, Arc<Page>>,
     pub(crate) runtime: Handle,
 }
@@ -75,15 +79,18 @@ impl Reader {
         pool: PgPool,
         follower: Arc<Follower>,
         l1: Arc<L1>,
+        shared: Option<Arc<SharedCache>>,
         cursors: Cursors,
     ) -> Self {
         Self {
             pool,
             follower,
             l1,
+            shared,
             cursors,
             parked: Parked::default(),
             user_flights: Flights::on(Handle::current()),
+            shared_flights: Flights::on(Handle::current()),
             page_flights: Flights::on(Handle::current()),
             runtime: Handle::current(),
         }
@@ -127,22 +134,53 @@ impl Reader {
             return judge_parked(Arc::clone(entry), entry.parked, needed, demand);
         }
         looked_up(Kind::User, Lookup::Miss);
-        match self
-            .user_from_postgres(scope, &key, partition, needed, demand)
+        let user = (&key, partition, needed);
+        self.user_beyond_l1(scope, user, &outlook, cached, demand)
             .await
-        {
+    }
+
+    /// From Redis or PostgreSQL; when both fail, what is kept.
+    async fn user_beyond_l1(
+        self: &Arc<Self>,
+        scope: &Scope,
+        (key, partition, needed): (&UserKey, Partition, i64),
+        outlook: &Arc<Outlook>,
+        cached: Option<Arc<UserEntry>>,
+        demand: &Demand,
+    ) -> Result<Found<Arc<UserEntry>>, Failure> {
+        let (mut kept, mut vacancy) = (cached, None);
+        match self.user_from_redis(key, partition, outlook).await {
+            Some(Shared::Entry(entry)) if is_good(&entry, needed, outlook) => {
+                looked_up_shared(InShared::Hit);
+                let parked = entry.parked;
+                return judge_parked(entry, parked, needed, demand);
+            }
+            Some(Shared::Entry(entry)) => {
+                looked_up_shared(InShared::Behind);
+                kept = later(kept, Some(entry));
+            }
+            Some(Shared::Vacant(vacant)) => {
+                looked_up_shared(InShared::Miss);
+                vacancy = Some(vacant);
+            }
+            Some(Shared::Nothing) => looked_up_shared(InShared::Miss),
+            Some(Shared::Failed) => looked_up_shared(InShared::Error),
+            None => {}
+        }
+        let read = self.user_from_postgres(scope, (key, partition, needed), vacancy, demand);
+        match read.await {
             Ok(entry) => {
                 let parked = entry.parked;
                 judge_parked(entry, parked, needed, demand)
             }
             Err(Failure::NotCaughtUp) if demand.lenient => {
-                let entry = self.fly_user(scope, &key, partition).await?;
+                let entry = self.fly_user(scope, key, partition, None).await?;
                 Ok(Found {
                     value: entry,
                     stale: Some(Stale::NotCaughtUp),
                 })
             }
-            Err(failure) => self.stale_user(failure, cached, demand),
+            Err(failure) => self.stale_user(failure, kept, demand),
         }
     }
 
@@ -181,9 +219,8 @@ impl Reader {
     async fn user_from_postgres(
         self: &Arc<Self>,
         scope: &Scope,
-        key: &UserKey,
-        partition: Partition,
-        needed: i64,
+        (key, partition, needed): (&UserKey, Partition, i64),
+        vacancy: Option<Vacancy>,
         demand: &Demand,
     ) -> Result<Arc<UserEntry>, Failure> {
         let deadline = Deadline::now() + demand.wait;
@@ -193,7 +230,9 @@ impl Reader {
             if !self.follower.reach(&[(partition, goal)], deadline).await {
                 return Err(Failure::NotCaughtUp);
             }
-            let entry = self.fly_user(scope, key, partition).await?;
+            let entry = self
+                .fly_user(scope, key, partition, vacancy.clone())
+                .await?;
             if entry.stamp.address.position >= goal {
                 return Ok(entry);
             }
@@ -210,13 +249,14 @@ impl Reader {
         scope: &Scope,
         key: &UserKey,
         partition: Partition,
+        vacancy: Option<Vacancy>,
     ) -> Result<Arc<UserEntry>, Failure> {
         let read = || {
             let (reader, scope, key) = (Arc::clone(self), scope.clone(), key.clone());
             async move {
-                reader
-                    .load_user(&scope, key, partition, Instant::now())
-                    .await
+                let read = reader.load_user(&scope, key, partition);
+                let vacancies = vacancy.into_iter().collect();
+                reader.filling(vacancies, read, std::slice::from_ref).await
             }
         };
         let flown = self.user_flights.join(key, read).await;
@@ -244,6 +284,17 @@ impl Reader {
             self.follower.went_down();
         }
         result
+    }
+}
+
+/// The later of two readings.
+pub(crate) fn later(
+    one: Option<Arc<UserEntry>>,
+    other: Option<Arc<UserEntry>>,
+) -> Option<Arc<UserEntry>> {
+    match (one, other) {
+        (Some(one), Some(other)) if one.is_later_than(&other) => Some(one),
+        (one, other) => other.or(one),
     }
 }
 

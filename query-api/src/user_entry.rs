@@ -26,6 +26,10 @@ pub(crate) struct UserEntry {
     pub(crate) row: Option<UserRow>,
     /// What it is true as of.
     pub(crate) stamp: TokenEntry,
+    /// The revision of the fold.
+    pub(crate) revision: i32,
+    /// The generation that it was read from.
+    pub(crate) generation: i32,
     /// The stamp as a header.
     pub(crate) as_of: HeaderValue,
     /// `"v7.3"`: version of the stream, revision of the fold, and after a fork of the store the
@@ -38,22 +42,39 @@ pub(crate) struct UserEntry {
     rendered: RwLock<Vec<(FieldSet, Bytes)>>,
 }
 
+/// What a row was read with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadAt {
+    /// What it is true as of.
+    pub(crate) stamp: TokenEntry,
+    /// The revision of the fold that made it.
+    pub(crate) revision: i32,
+    /// The generation.
+    pub(crate) generation: i32,
+}
+
 impl UserEntry {
     /// An entry of what was read.
     #[must_use]
     pub(crate) fn new(
         key: UserKey,
         row: Option<UserRow>,
-        stamp: TokenEntry,
-        revision: i32,
+        read_at: ReadAt,
         parked: Option<i64>,
         fresh: Freshness,
     ) -> Self {
+        let ReadAt {
+            stamp,
+            revision,
+            generation,
+        } = read_at;
         let version = row.as_ref().map_or(0, |row| row.version);
         Self {
             key,
             row,
             stamp,
+            revision,
+            generation,
             as_of: header(&as_of(&[stamp])),
             etag: header(&version_tag(version, Some(revision), stamp.incarnation)),
             parked,

@@ -2,12 +2,13 @@
 //! and policy, one file a view.
 
 pub mod applied;
+pub mod cache;
 pub mod checkpoint;
 pub mod projection;
 pub mod user_view;
 
 pub use applied::Applied;
-pub use projection::{ApplyError, Effects, Projection, Target, Touched};
+pub use projection::{ApplyError, BulkFold, Effects, Projection, Target, Touched, Written};
 
 /// Every projection: one line each.
 pub const PROJECTIONS: &[&'static dyn Projection] = &[&user_view::UserView];

@@ -1,9 +1,13 @@
 //! What a projection is to the engine. A view is deterministic: no clock, no randomness and no
 //! network in [`Projection::apply`]; rebuilt equals live, row for row.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use events::{DecodeError, Partition, RecordedEvent, TenantId};
 use sqlx::PgConnection;
+
+use crate::cache::{Cached, CachedRow};
 
 /// Where a batch is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +19,23 @@ pub struct Target {
 }
 
 /// What a batch did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Effects {
     /// How many rows were written.
     pub rows: u64,
     /// The cache keys of what changed; readers forget them.
     pub touched: Vec<Touched>,
+    /// The rows themselves, when they are kept in Redis: each as it is after the batch.
+    pub written: Vec<Written>,
+}
+
+/// One row after a batch.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// Which.
+    pub touched: Touched,
+    /// The row; none when it is gone, or when nothing may be kept of it.
+    pub row: Option<Arc<dyn CachedRow>>,
 }
 
 /// One thing that changed: tenant and the id under which readers cache it.
@@ -58,6 +73,33 @@ pub enum ApplyError {
     Database(#[from] sqlx::Error),
 }
 
+/// A fold of one partition from its first event on, kept in memory and written once: what a rebuild
+/// uses instead of [`Projection::apply`], because it need not read rows back. It must come to the
+/// same rows.
+#[async_trait]
+pub trait BulkFold: Send {
+    /// Folds one more stretch of the partition.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the fold is of no use then, and the partition is applied in batches, which
+    /// park what cannot be read.
+    fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), ApplyError>;
+
+    /// About how many bytes it holds.
+    fn bytes(&self) -> usize;
+
+    /// Copies the rows into `target`'s tables, which hold none of the partition's yet, and returns
+    /// how many there were.
+    ///
+    /// # Errors
+    /// [`ApplyError::Database`].
+    async fn copy(
+        self: Box<Self>,
+        connection: &mut PgConnection,
+        target: Target,
+    ) -> Result<u64, ApplyError>;
+}
+
 /// A projection: its name is its file, its table, its metric label and its CLI argument.
 #[async_trait]
 pub trait Projection: Send + Sync + 'static {
@@ -75,6 +117,19 @@ pub trait Projection: Send + Sync + 'static {
 
     /// At most how many rows the event writes, so that the engine can cut its batches.
     fn effects_max(&self, event: &RecordedEvent) -> usize;
+
+    /// How its rows are kept in Redis, when they are.
+    fn cached(&self) -> Option<&dyn Cached> {
+        None
+    }
+
+    /// An empty fold in memory. A projection that has one also has, besides
+    /// `read_model.create_<name>`, the functions `read_model.create_<name>_bare` (the tables without
+    /// keys) and `read_model.create_<name>_keys` (what they lack; harmless when called again).
+    /// Without one a rebuild applies batches, which is right and slower.
+    fn bulk(&self) -> Option<Box<dyn BulkFold>> {
+        None
+    }
 
     /// Folds the batch in memory and writes each row once, in the caller's transaction and only in
     /// `target`'s tables. Events come in position order and without duplicates; those of parked

@@ -9,11 +9,14 @@ macro_rules! columns {
     };
 }
 
+mod bulk;
+pub mod cached;
 pub mod fields;
 pub mod reads;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound, Utc};
@@ -25,7 +28,8 @@ use sqlx::PgConnection;
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
-use crate::projection::{ApplyError, Effects, Projection, Target, Touched};
+use crate::cache::Cached;
+use crate::projection::{ApplyError, BulkFold, Effects, Projection, Target, Touched, Written};
 
 /// The view's name: file, table, metric label and CLI argument.
 pub const NAME: &str = "user_view";
@@ -190,6 +194,17 @@ impl UserRow {
         })
     }
 
+    fn written(self) -> Written {
+        let touched = Touched {
+            tenant: self.tenant.clone(),
+            id: self.id.to_string(),
+        };
+        Written {
+            touched,
+            row: Some(Arc::new(self)),
+        }
+    }
+
     fn change(&mut self, event: UserEvent) {
         match event {
             UserEvent::UserRegistered(_) => {}
@@ -264,8 +279,16 @@ impl Projection for UserView {
         REVISION
     }
 
+    fn cached(&self) -> Option<&dyn Cached> {
+        Some(self)
+    }
+
     fn effects_max(&self, event: &RecordedEvent) -> usize {
         usize::from(event.aggregate_type == USER)
+    }
+
+    fn bulk(&self) -> Option<Box<dyn BulkFold>> {
+        Some(Box::new(bulk::UserBulk::default()))
     }
 
     async fn apply(
@@ -290,15 +313,14 @@ impl Projection for UserView {
             changed.insert(row.key());
             table.insert(row.key(), row);
         }
-        let written: Vec<&UserRow> = changed.iter().filter_map(|key| table.get(key)).collect();
-        rows::upsert(connection, target, &written).await?;
-        let touched = written.iter().map(|row| Touched {
-            tenant: row.tenant.clone(),
-            id: row.id.to_string(),
-        });
+        table.retain(|key, _| changed.contains(key));
+        let changed: Vec<&UserRow> = table.values().collect();
+        rows::upsert(connection, target, &changed).await?;
+        let written: Vec<_> = table.into_values().map(UserRow::written).collect();
         Ok(Effects {
             rows: written.len() as u64,
-            touched: touched.collect(),
+            touched: written.iter().map(|one| one.touched.clone()).collect(),
+            written,
         })
     }
 }
@@ -307,11 +329,16 @@ type Table = BTreeMap<UserKey, UserRow>;
 
 fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
     let position = recorded.address.position;
-    let poison = |reason| ApplyError::Fold { position, reason };
+    let reason = "the user's id is not a UUID";
+    let key = user_key(recorded).ok_or(ApplyError::Fold { position, reason })?;
+    fold_event(table.remove(&key), recorded)
+}
+
+/// The row after one more event, as it is stored.
+fn fold_event(before: Option<UserRow>, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
+    let position = recorded.address.position;
     let payload = recorded.payload.get();
     let event = events::decode(&recorded.event_type, recorded.event_version, payload)
         .map_err(|source| ApplyError::Decode { position, source })?;
-    let key = user_key(recorded).ok_or_else(|| poison("the user's id is not a UUID"))?;
-    let before = table.remove(&key);
-    UserRow::fold(before, recorded, event).map_err(poison)
+    UserRow::fold(before, recorded, event).map_err(|reason| ApplyError::Fold { position, reason })
 }

@@ -8,6 +8,8 @@ use platform::secret::SecretKey;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 
+use crate::roles::{self, RoleArgs};
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
 /// The settings of a store that does not exist yet.
@@ -44,6 +46,9 @@ pub struct MigrateArgs {
     pub database: DatabaseArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
+    pub roles: RoleArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
     pub secret: SecretArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -59,13 +64,24 @@ pub async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let process = args.process.validate(&mut problems);
     let partitions = args.store.validate(&mut problems);
     let secret = args.secret.validate(process.mode, &mut problems);
+    let roles = args.roles.validate(&mut problems);
     let database = args.database.validate(&mut problems);
     problems.check_or_exit();
     migrate(&database, partitions, &secret.key).await?;
-    let said = format!(
+    let mut said = format!(
         "The database is at this version; {} partitions.\n",
         partitions.get()
     );
+    if let Some(roles) = roles {
+        let pool = pool(&database, PoolPlan::unhurried("migrate", 1))?;
+        let established = roles::establish(&pool, &roles).await;
+        pool.close().await;
+        established.context("the services' roles are not as they should be")?;
+        said.push_str(&format!(
+            "The services' roles are {}, {} and {}.\n",
+            roles.command.name, roles.projector.name, roles.query.name
+        ));
+    }
     Ok(platform::output::write(said.as_bytes())?)
 }
 

@@ -6,7 +6,9 @@ pub mod history;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
+pub mod topic_writer;
 
 pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use topic::TestTopic;
+pub use topic_writer::TopicWriter;

@@ -1,6 +1,7 @@
 //! The operator's command line. Every verb fails with a code other than 0 and a sentence on
 //! standard error, and none prints a personal value.
 
+mod cache;
 mod completions;
 mod connect;
 mod output;
@@ -33,6 +34,9 @@ enum Verb {
     Pause(pause::PauseArgs),
     /// Feed a paused projection again
     Resume(pause::PauseArgs),
+    /// Look after what is in Redis
+    #[command(subcommand)]
+    Cache(Box<cache::CacheVerb>),
     /// Show and repair the event store itself
     #[command(subcommand)]
     Store(store::StoreVerb),
@@ -52,6 +56,7 @@ impl Cli {
             Verb::Parked(verb) => parked::parked(verb).await,
             Verb::Pause(args) => pause::set_paused(args, true).await,
             Verb::Resume(args) => pause::set_paused(args, false).await,
+            Verb::Cache(verb) => cache::cache(*verb).await,
             Verb::Store(verb) => store::store(verb).await,
             Verb::Completions(args) => completions::completions(&args),
         }

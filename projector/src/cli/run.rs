@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use anyhow::Context as _;
 use platform::admin::{self, Readiness};
 use platform::config::{
-    AdminArgs, DatabaseArgs, Problems, ProcessArgs, ShutdownArgs, TelemetryArgs,
+    AdminArgs, DatabaseArgs, KafkaArgs, Problems, ProcessArgs, RedisArgs, ShutdownArgs,
+    TelemetryArgs,
 };
 use platform::shutdown::Shutdown;
 
@@ -25,6 +26,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    redis: RedisArgs,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -36,9 +41,12 @@ pub(super) struct RunArgs {
 
 pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
     let mut problems = Problems::default();
+    let redis = args.redis.validate(&mut problems);
     let settings = ProjectorSettings {
         database: args.database.validate(&mut problems),
         engine: args.projection.validate(&mut problems),
+        cache: args.projection.cache(redis, &mut problems),
+        kafka: args.kafka.validate(&mut problems),
     };
     let admin = args.admin.validate(ADMIN_DEFAULT, &mut problems);
     let telemetry = args.telemetry.validate(&mut problems);

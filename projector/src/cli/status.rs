@@ -80,6 +80,7 @@ fn shown(standings: &[Standing]) -> String {
         "LAG SECONDS",
         "PARKED",
         "FED",
+        "SOURCE",
     ];
     let mut table = table(&header, &[1, 3, 4, 5, 6, 7, 8]);
     for one in standings {
@@ -95,6 +96,7 @@ fn shown(standings: &[Standing]) -> String {
             format!("{:.1}", one.lag_seconds),
             one.parked_keys.to_string(),
             if one.fed { "yes" } else { "no" }.to_owned(),
+            one.source.clone(),
         ]);
     }
     text(&table)

@@ -63,12 +63,13 @@ where projection = $1 and revision = $2 and partition = $5
     and (owner is null or expires_at < clock_timestamp())
 returning epoch";
 
-/// In the transaction of TAKE: from its commit on the former owner's fence finds no row.
+/// In the transaction of TAKE: from its commit on the former owner's fence finds no row. What a
+/// rebuild fills is the rebuild's.
 const FENCE: &str = "
 update projection.checkpoint as c
 set epoch = $4
 from projection.generation as g
-where g.projection = $1 and g.revision = $2
+where g.projection = $1 and g.revision = $2 and g.state <> 'building'
     and c.projection = g.projection and c.generation = g.generation and c.partition = $3";
 
 const RELEASE: &str = "

@@ -122,6 +122,7 @@ pub(crate) async fn sift(
                 run(connection, "release savepoint attempt").await?;
                 sifted.effects.rows += effects.rows;
                 sifted.effects.touched.extend(effects.touched);
+                sifted.effects.written.extend(effects.written);
             }
             Err(ApplyFailure::Passing(error)) => return Err(error),
             Err(ApplyFailure::Poison { reason, detail }) => {

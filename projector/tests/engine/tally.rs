@@ -130,6 +130,7 @@ impl Projection for Tally {
         Ok(Effects {
             rows: rows.len() as u64,
             touched: rows.keys().map(touched).collect(),
+            written: Vec::new(),
         })
     }
 }

@@ -5,13 +5,13 @@
 use std::cmp::Reverse;
 
 use chrono::{DateTime, Utc};
-use events::{Partition, Role, Scope};
+use events::{Partition, Role, Scope, TenantId};
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::UserRow;
 use super::rows::read;
+use super::{UserKey, UserRow};
 use crate::checkpoint::{self, Standing};
 
 /// One user and the checkpoint of its partition in one statement, hence in one snapshot. (The lock
@@ -71,6 +71,19 @@ pub const OF_TENANT: &str = with_standing!(
      order by u.id
      limit $4"
 );
+
+/// Users of any tenant, for the cache's own tools.
+const BY_KEYS: &str = with_standing!(
+    "join unnest($1::text[], $2::uuid[]) as wanted (tenant, id)
+       on u.tenant = wanted.tenant and u.id = wanted.id"
+);
+
+/// Who was active last, for warming a cache: an operator's statement, which may read everything.
+const RECENTLY_ACTIVE: &str = "\
+    select u.tenant, u.id from read_model.user_view u
+    where $1::text is null or u.tenant = $1
+    order by u.last_active desc, u.id
+    limit $2";
 
 /// The statements that a connection prepares when it opens.
 pub const HOT: [&str; 5] = [BY_ID, BY_IDS, BY_REGION, BY_EMAIL, OF_TENANT];
@@ -204,6 +217,44 @@ pub async fn of_tenant(
         .bind(after.is_none())
         .bind(limit);
     listed(query.fetch_all(connection).await?, |row| row.id)
+}
+
+/// Users of any tenant, for the cache's own tools, which act for no tenant.
+pub(super) async fn of_any_tenant(
+    connection: &mut PgConnection,
+    users: &[UserKey],
+) -> sqlx::Result<Listed> {
+    let tenants: Vec<&str> = users.iter().map(|user| user.tenant.as_str()).collect();
+    let ids: Vec<Uuid> = users.iter().map(|user| user.id).collect();
+    let query = sqlx::query(BY_KEYS).bind(tenants).bind(ids);
+    let lines = query.fetch_all(connection).await?;
+    match listed(lines, |row| (row.tenant.clone(), row.id)) {
+        Ok(listed) => Ok(listed),
+        Err(ReadError::Database(error)) => Err(error),
+        Err(ReadError::NotAllowed) => Ok(None),
+    }
+}
+
+/// Who was active last, of one tenant or of all.
+pub(super) async fn recently_active(
+    connection: &mut PgConnection,
+    tenant: Option<&TenantId>,
+    limit: i64,
+) -> sqlx::Result<Vec<UserKey>> {
+    let query = sqlx::query(RECENTLY_ACTIVE)
+        .bind(tenant.map(TenantId::as_str))
+        .bind(limit);
+    let rows = query.fetch_all(connection).await?;
+    let user = |row: PgRow| {
+        let tenant: String = row.try_get("tenant")?;
+        let tenant = TenantId::parse(&tenant).map_err(|error| sqlx::Error::ColumnDecode {
+            index: "tenant".to_owned(),
+            source: Box::new(error),
+        })?;
+        let id = row.try_get("id")?;
+        Ok(UserKey { tenant, id })
+    };
+    rows.into_iter().map(user).collect()
 }
 
 fn staff(scope: &Scope) -> Result<(), ReadError> {

@@ -11,6 +11,7 @@ mod lost_commit;
 mod lost_tail;
 mod outage;
 mod projector_crashes;
+mod roles;
 mod rolling_restart;
 mod scene;
 mod sessions;
