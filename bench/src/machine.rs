@@ -91,3 +91,12 @@ fn said(program: &str, arguments: &[&str]) -> String {
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
 }
+
+const MIB: u64 = 1 << 20;
+
+/// As `runnel up` sets its own server; pg_stat_statements costs a little.
+pub(crate) fn server_settings(statements: bool) -> String {
+    let shared_buffers = (memory_bytes() / 8 / MIB).clamp(64, 1024);
+    let preload = if statements { "pg_stat_statements" } else { "" };
+    format!("shared_buffers = {shared_buffers}MB\nshared_preload_libraries = '{preload}'")
+}

@@ -22,8 +22,9 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, Executor as _, PgPool};
 
-use crate::cluster::{self, Cluster};
 use crate::machine;
+use testkit::Cluster;
+use testkit::database::migrations_folder;
 
 const DATABASE: &str = "bench_rebuild";
 
@@ -52,7 +53,7 @@ pub(crate) struct RebuildArgs {
 /// # Errors
 /// When the server, a read or a rebuild fails: then there are no figures.
 pub(crate) async fn run(args: RebuildArgs) -> anyhow::Result<()> {
-    let cluster = Cluster::start(false).await?;
+    let cluster = Cluster::start("bench", &machine::server_settings(false)).await?;
     let mut admin = cluster.admin().await?;
     say(&machine::describe(&mut admin, cluster.folder()).await?)?;
     admin
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: RebuildArgs) -> anyhow::Result<()> {
 }
 
 async fn filled(pool: &PgPool, args: &RebuildArgs) -> anyhow::Result<EventStore> {
-    Migrator::new(cluster::migrations())
+    Migrator::new(migrations_folder())
         .await?
         .run(pool)
         .await

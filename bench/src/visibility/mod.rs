@@ -29,8 +29,8 @@ use self::broker::Broker;
 use self::load::Client;
 use self::services::Services;
 use self::watch::{Measured, Watch};
-use crate::cluster::Cluster;
 use crate::machine;
+use testkit::Cluster;
 
 /// Sizes of the benchmark; the defaults are those of docs/performance.md.
 #[derive(Args, Clone, Debug)]
@@ -79,7 +79,7 @@ impl Source {
 /// # Errors
 /// When a server or a service fails: then there are no figures.
 pub(crate) async fn run(args: VisibilityArgs) -> anyhow::Result<()> {
-    let cluster = Cluster::start(false).await?;
+    let cluster = Cluster::start("bench", &machine::server_settings(false)).await?;
     let mut admin = cluster.admin().await?;
     say(&machine::describe(&mut admin, cluster.folder()).await?)?;
     admin.close().await?;

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use super::Source;
 use super::broker::Broker;
-use crate::cluster::Cluster;
+use testkit::Cluster;
 
 /// The database of the run.
 pub(super) const DATABASE: &str = "bench_visibility";
