@@ -8,6 +8,7 @@ mod cpu;
 mod gauge;
 mod machine;
 mod people;
+mod rebuild;
 mod visibility;
 
 use clap::{Parser, Subcommand};
@@ -29,6 +30,8 @@ enum Program {
     Append(append::AppendArgs),
     /// From the acknowledgement of a command until its effect can be read, by Kafka and without.
     Visibility(visibility::VisibilityArgs),
+    /// Rebuilds of `user_view` beside bare reads of the same events.
+    Rebuild(rebuild::RebuildArgs),
 }
 
 #[tokio::main]
@@ -37,6 +40,7 @@ async fn main() -> anyhow::Result<()> {
         match Cli::parse().program {
             Program::Append(args) => append::run(args).await,
             Program::Visibility(args) => visibility::run(args).await,
+            Program::Rebuild(args) => rebuild::run(args).await,
         }
     };
     tokio::select! {

@@ -5,6 +5,7 @@ mod canaries;
 mod checkers;
 mod command_crashes;
 mod email_claims;
+mod failover;
 mod idempotency;
 mod lost_commit;
 mod lost_tail;
