@@ -1,5 +1,5 @@
-//! Beginning and ending a partition's stream: read the topic back, go on where it ends, fill it when
-//! it was emptied, stop where going on would do harm.
+//! Beginning and ending a partition's stream: read the topic back, go on where it ends, fill it
+//! when it was emptied, stop where going on would do harm.
 
 use events::Partition;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
