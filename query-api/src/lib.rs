@@ -2,7 +2,8 @@
 //!
 //! The way of a read: [`access`] (who may) → [`demand`] (how fresh) → [`reader`] (in-process cache
 //! [`l1`], single [`flight`], Redis by [`shared_reads`], wait for the token by the [`follower`],
-//! [`load`] from PostgreSQL) → [`answer`] (bytes, ETag, token). Architecture invariant: nothing here writes to a table.
+//! [`load`] from PostgreSQL) → [`answer`] (bytes, ETag, token). Architecture invariant: nothing
+//! here writes to a table.
 
 mod access;
 mod answer;

@@ -177,7 +177,6 @@ fn seen(before: Option<&Outlook>, incarnation: i32, partitions: usize) -> Arc<Se
 
 impl Outlook {
     /// How many partitions the store has.
-    #[must_use]
     pub(crate) fn partitions(&self) -> PartitionCount {
         let count = u16::try_from(self.heads.len())
             .ok()
@@ -186,7 +185,6 @@ impl Outlook {
     }
 
     /// The checkpoint of a partition; 0 while the view is filled.
-    #[must_use]
     pub(crate) fn applied(&self, partition: Partition) -> i64 {
         let standing = self.standing.as_ref();
         let checkpoint = standing.and_then(|standing| standing.of(partition));
@@ -194,13 +192,11 @@ impl Outlook {
     }
 
     /// When the look began.
-    #[must_use]
     pub(crate) fn looked_at(&self) -> Instant {
         self.looked.at
     }
 
     /// The checkpoint of a partition as the look showed it, without later news.
-    #[must_use]
     pub(crate) fn looked(&self, partition: Partition) -> i64 {
         let position = self.looked.applied.get(partition.index());
         position.copied().unwrap_or(0)
@@ -232,7 +228,6 @@ impl Outlook {
     }
 
     /// Judges a token by this look.
-    #[must_use]
     pub(crate) fn judge(&self, token: &ConsistencyToken) -> Judgement {
         let entries = || token.entries().iter();
         let oldest = self.incarnations.rows()[0].number;
@@ -255,7 +250,6 @@ impl Outlook {
     }
 
     /// The highest checkpoint of the partition that PostgreSQL has shown.
-    #[must_use]
     pub(crate) fn seen(&self, partition: Partition) -> i64 {
         let seen = self.seen.positions.get(partition.index());
         seen.map_or(0, |position| position.load(Ordering::Acquire))

@@ -1,4 +1,5 @@
-//! What the projector says on the channel of Redis, heard by every query process: what it touched is
+//! What the projector says on the channel of Redis, heard by every query process: what it touched
+//! is
 //! not fresh any more, and who waits for the position goes on. While nobody is subscribed, entries
 //! are fresh for their time and no longer.
 

@@ -1,5 +1,6 @@
 //! The read path: in-process cache, then Redis, then PostgreSQL, with one flight per key; a read
-//! with a token waits for its position, and while the database fails what is kept is served, marked.
+//! with a token waits for its position, and while the database fails what is kept is served,
+//! marked.
 
 use std::sync::Arc;
 

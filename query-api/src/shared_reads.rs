@@ -1,4 +1,5 @@
-//! Reads through Redis: between the in-process cache and PostgreSQL, by the leader of a flight only.
+//! Reads through Redis: between the in-process cache and PostgreSQL, by the leader of a flight
+//! only.
 //!
 //! How old may such an answer be? A value that reaches the checkpoint which the last look at
 //! PostgreSQL showed is as current as that look, so it is fresh for `CACHE_L1_FRESH` after the look

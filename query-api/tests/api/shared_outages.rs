@@ -1,4 +1,5 @@
-//! Redis or PostgreSQL is away: without Redis answers are as right as before, and without PostgreSQL
+//! Redis or PostgreSQL is away: without Redis answers are as right as before, and without
+//! PostgreSQL
 //! Redis goes on serving.
 
 use std::time::Duration;
