@@ -35,6 +35,7 @@ alter default privileges in schema read_model
 /// Each new generation can be read from its first moment, whoever makes it.
 const QUERY: &str = "
 grant select on event_store.partition_head, event_store.incarnation to {query};
+grant select (store_id) on event_store.settings to {query};
 grant select on all tables in schema projection, read_model to {query};
 alter default privileges in schema read_model grant select on tables to {query};
 alter default privileges for role {projector} in schema read_model

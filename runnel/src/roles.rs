@@ -6,7 +6,7 @@
 //! | the owner | everything: `runnel migrate`, `projector rebuild`, `rollback`, `gc`, `store fork` |
 //! | `<prefix>_command` | read and append to the event store; never change an event |
 //! | `<prefix>_projector` | read the event store; write cursors and read models, and make their tables |
-//! | `<prefix>_query` | read the read models, the cursors, the heads and the incarnations |
+//! | `<prefix>_query` | read the read models, the cursors, the heads, the incarnations, the store's id |
 //!
 //! Roles belong to the whole cluster and grants to one database: several databases can share the
 //! roles, or have a prefix each.

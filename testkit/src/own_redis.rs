@@ -80,6 +80,20 @@ impl OwnRedis {
         self.signal("-CONT");
     }
 
+    /// Runs a command of Redis and gives what `redis-cli` prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new("redis-cli");
+        command.args(["--no-auth-warning", "-u", &self.url]);
+        let output = command.args(arguments).output().expect("redis-cli runs");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim_end().to_owned()
+    }
+
     fn pid(&self) -> Option<String> {
         let pid = std::fs::read_to_string(self.folder.path().join("pid")).ok()?;
         Some(pid.trim().to_owned())

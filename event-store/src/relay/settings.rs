@@ -22,6 +22,8 @@ pub struct RelaySettings {
     pub silence_max: Duration,
     /// How often a partition that is at rest or at work is compared with what the topic holds.
     pub compare_interval: Duration,
+    /// How long a partition rests that waits for somebody to put something right.
+    pub stopped_rest: Duration,
 }
 
 impl Default for RelaySettings {
@@ -31,6 +33,7 @@ impl Default for RelaySettings {
             in_flight_max: 1000,
             silence_max: Duration::from_secs(30),
             compare_interval: Duration::from_secs(60),
+            stopped_rest: Duration::from_secs(5),
         }
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::scene::{APPLIED_WITHIN, TENANT, admin};
 
-const PASSWORD: &str = "it is a test's";
+const PASSWORD: &str = "of-a-test";
 const MAY_NOT: &str = "42501";
 
 /// Databases of an owner of their own, and the roles of their services.
@@ -206,6 +206,7 @@ async fn each_service_works_with_its_own_role_and_is_refused_the_work_of_the_oth
                 "delete from projection.checkpoint",
                 "select from event_store.event",
                 "select from event_store.claim",
+                "select secret_fingerprint from event_store.settings",
                 "update event_store.partition_head set position = 0",
                 "create table read_model.mine ()",
                 "create table public.mine ()",
@@ -271,14 +272,18 @@ async fn a_database_that_ran_without_roles_gets_them_with_all_its_generations() 
     let without = ["migrate", "--database-url", &url];
     installation.pipeline.run("runnel", &without).await;
     let mut owner = connect(&installation.options("owner", 0)).await;
-    let show = "create view read_model.user_view as select * from read_model.user_view_g1";
-    assert_allowed(&mut owner, &["select read_model.create_user_view(1)", show]).await;
+    let show = "create view read_model.user_view as select * from read_model.user_view_g71";
+    assert_allowed(
+        &mut owner,
+        &["select read_model.create_user_view(71)", show],
+    )
+    .await;
 
     assert_success(&installation.migrate(0, Some(PASSWORD)).await);
 
     let mut projector = connect(&installation.options("projector", 0)).await;
     let replace = show.replace("create view", "create or replace view");
-    let feed = "delete from read_model.user_view_g1";
+    let feed = "delete from read_model.user_view_g71";
     assert_allowed(&mut projector, &[feed, &replace]).await;
     let mut query = connect(&installation.options("query", 0)).await;
     assert_allowed(&mut query, &["select from read_model.user_view"]).await;
