@@ -197,3 +197,14 @@ async fn applied_is_moved_only_from_what_is_expected_there() {
     assert_eq!(stage.text(&either).await, MOVED);
     assert_eq!(stage.text(&either).await, third.to_string());
 }
+
+#[tokio::test]
+async fn a_value_stays_for_its_ttl() {
+    let mut stage = Stage::new().await;
+    stage.given("1.0.5", "old").await;
+    assert_eq!(stage.write("1.0.6", "new").await, "set");
+    let key = stage.key.as_str().to_owned();
+    let mut pttl = redis::cmd("PTTL");
+    let left: i64 = pttl.arg(key).query_async(&mut stage.redis).await.unwrap();
+    assert!((1..=60_000).contains(&left), "{left}");
+}

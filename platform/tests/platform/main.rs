@@ -13,6 +13,7 @@ mod jwks;
 mod limits;
 mod logs;
 mod problems;
+mod redis;
 mod remembered;
 mod settings;
 mod tokens;

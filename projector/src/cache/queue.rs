@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::metrics;
 
-/// Batches that may wait (`cache_queue_batches_max`); each has at most `PROJECTION_BATCH_ROWS` rows.
+/// Batches that may wait (`cache_queue_batches_max`); `PROJECTION_BATCH_ROWS` bounds each.
 pub(super) const BATCHES_MAX: usize = 64;
 
 /// A committed batch.

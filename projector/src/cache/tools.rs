@@ -106,8 +106,8 @@ impl Tools {
         }
     }
 
-    /// One step over the values and leases of a tenant or of all; it is over when the next cursor is
-    /// 0. `KEYS` would hold the server up.
+    /// One step over the values and leases of a tenant or of all; it is over when the next cursor
+    /// is 0. `KEYS` would hold the server up.
     pub(super) async fn walk(
         &self,
         cursor: u64,

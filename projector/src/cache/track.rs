@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use event_store::PartitionReader;
-use events::{Address, ConsistencyToken};
+use events::{Address, ConsistencyToken, TokenEntry};
 use platform::redis_client::Answer;
 use read_model::cache::commands::{self, MOVED, Sealed};
 use read_model::cache::{Cached, CachedRow, Envelope, Epoch, Keyspace, Mark};
@@ -48,8 +48,8 @@ pub(super) struct Track {
     was_above: Option<i64>,
 }
 
-/// What is to be in Redis of a row, as of a position.
-type Change = (Option<Arc<dyn CachedRow>>, i64);
+/// What is to be in Redis of a row, and what that is true as of.
+type Change = (Option<Arc<dyn CachedRow>>, TokenEntry);
 
 impl Track {
     /// A track that knows nothing yet; none when the projection keeps nothing in Redis.
@@ -121,8 +121,16 @@ impl Track {
                 let from = batch.from;
                 return Err(Trouble::Gap { after: upto, from });
             }
+            // As the checkpoint says it: readers make an `ETag` of either.
+            let entry = TokenEntry {
+                incarnation: batch.incarnation,
+                address: Address {
+                    partition: self.key.partition,
+                    position: to,
+                },
+            };
             for written in &batch.written {
-                changes.insert(written.touched.clone(), (written.row.clone(), to));
+                changes.insert(written.touched.clone(), (written.row.clone(), entry));
             }
             upto = to;
         }
@@ -136,22 +144,18 @@ impl Track {
         changes: HashMap<Touched, Change>,
     ) -> Result<(), Trouble> {
         let (mut rows, mut gone) = (Vec::new(), Vec::new());
-        for (touched, (row, position)) in changes {
+        for (touched, (row, entry)) in changes {
             match row {
-                Some(row) => rows.push((touched, row, position)),
+                Some(row) => rows.push((touched, row, entry)),
                 None => gone.push(touched),
             }
         }
         for rows in rows.chunks(WRITES_MAX) {
             let mut pipeline = redis::pipe();
-            for (touched, row, position) in rows {
-                let address = Address {
-                    partition: self.key.partition,
-                    position: *position,
-                };
+            for (touched, row, entry) in rows {
                 let envelope = Envelope {
                     epoch: mark.epoch,
-                    as_of: ConsistencyToken::of(self.incarnation, address),
+                    as_of: ConsistencyToken::new(vec![*entry]),
                     revision: self.projection.revision(),
                 };
                 let sealed = Sealed {

@@ -38,7 +38,8 @@ pub(super) struct WarmArgs {
     #[arg(long, value_parser = TenantId::parse)]
     tenant: Option<TenantId>,
     /// At most so many users
-    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value = "10000",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     limit: u32,
     /// At most so many users a second
     #[arg(long, default_value = "1000", value_parser = clap::value_parser!(u32).range(1..=100_000))]

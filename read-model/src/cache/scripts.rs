@@ -31,8 +31,8 @@ end
     };
 }
 
-/// A write-through. Keys: value, lease; arguments: the new value, its epoch, its `as_of`, the TTL in
-/// milliseconds. It never creates: see rule 4 of the contract.
+/// A write-through. Keys: value, lease; arguments: the new value, its epoch, its `as_of`, the TTL
+/// in milliseconds. It never creates: see rule 4 of the contract.
 const WRITE: &str = with_compare!(
     "redis.call('DEL', KEYS[2])
 local stored = redis.call('GET', KEYS[1])
