@@ -8,8 +8,6 @@ use events::{Partition, RecordedEvent};
 use platform::config::KafkaSettings;
 use projector::engine::Engine;
 use projector::engine::kafka::KafkaSource;
-use proptest::collection;
-use proptest::test_runner::{Config, TestRunner};
 use testkit::{TestTopic, eventually};
 use uuid::Uuid;
 
@@ -18,7 +16,7 @@ use crate::tally::Tally;
 use crate::topic::{LONG_SILENCE, Topic, events_of, head_of};
 
 /// Short enough for a test to wait for.
-const SHORT_SILENCE: Duration = Duration::from_millis(50);
+pub(crate) const SHORT_SILENCE: Duration = Duration::from_millis(50);
 
 pub(crate) const FIRST: Partition = Partition(0);
 
@@ -379,41 +377,4 @@ async fn two_engines_that_trade_leases_over_kafka_apply_each_event_once() {
     })
     .await;
     assert!(world.stage.parked().await.is_empty());
-}
-
-#[test]
-fn whatever_the_topic_drops_repeats_and_disorders_the_rows_are_the_fold() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    // For each record: where it is moved to, and how often it is there.
-    let strategy = collection::vec(collection::vec((0..12_usize, 0..3_usize), 1..25), 1..4);
-    let mut runner = TestRunner::new(Config {
-        cases: 6,
-        ..Config::default()
-    });
-    runner
-        .run(&strategy, |rounds| {
-            runtime.block_on(async {
-                let world = World::attached(SHORT_SILENCE).await;
-                for round in rounds {
-                    let events = world.unrelayed(round.len()).await;
-                    let mut records: Vec<_> = round
-                        .iter()
-                        .zip(&events)
-                        .enumerate()
-                        .flat_map(|(place, ((moved, copies), event))| {
-                            std::iter::repeat_n((place + moved, event), *copies)
-                        })
-                        .collect();
-                    records.sort_by_key(|(place, _)| *place);
-                    let records: Vec<_> = records.into_iter().map(|(_, event)| event).collect();
-                    world.topic.writer.send(&records, 1).await;
-                    world.eventually_at_head().await;
-                }
-            });
-            Ok(())
-        })
-        .unwrap();
 }

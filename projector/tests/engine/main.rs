@@ -9,6 +9,7 @@ mod batches;
 mod fencing;
 mod generations;
 mod kafka;
+mod kafka_disorder;
 mod kafka_void;
 mod leases;
 mod poison;
