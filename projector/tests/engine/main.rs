@@ -10,6 +10,7 @@ mod fencing;
 mod generations;
 mod leases;
 mod poison;
+mod rebuilds;
 mod repair;
 mod source_faults;
 mod stage;

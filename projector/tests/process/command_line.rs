@@ -27,6 +27,8 @@ fn help_is_what_it_was() {
     insta::assert_snapshot!("help_status", help(&["status", "--help"]));
     insta::assert_snapshot!("help_parked", help(&["parked", "--help"]));
     insta::assert_snapshot!("help_store", help(&["store", "--help"]));
+    insta::assert_snapshot!("help_rebuild", help(&["rebuild", "--help"]));
+    insta::assert_snapshot!("help_gc", help(&["gc", "--help"]));
 }
 
 #[test]
