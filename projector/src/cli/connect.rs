@@ -1,7 +1,9 @@
 //! How a verb that only looks or repairs reaches the database.
 
+use std::time::Duration;
+
 use clap::{Args as _, Command, FromArgMatches as _};
-use platform::config::{DatabaseArgs, Problems};
+use platform::config::{DatabaseArgs, DatabaseSettings, Problems};
 use platform::database::{PoolPlan, pool};
 use sqlx::PgPool;
 
@@ -9,6 +11,9 @@ use crate::application::checked_incarnation;
 
 /// One connection to work on, one to read events on meanwhile.
 const CONNECTIONS: u32 = 2;
+
+/// An operator would rather wait for a busy server than begin again.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Where the database is.
 #[derive(Debug, clap::Args)]
@@ -47,7 +52,10 @@ impl ConnectArgs {
             ..DatabaseArgs::from_arg_matches(&matches)?
         };
         let mut problems = Problems::default();
-        let settings = args.validate(&mut problems);
+        let settings = DatabaseSettings {
+            acquire_timeout: CONNECT_MAX,
+            ..args.validate(&mut problems)
+        };
         problems.check_or_exit();
         Ok(pool(&settings, plan)?)
     }

@@ -13,6 +13,7 @@ mod kafka_disorder;
 mod kafka_void;
 mod leases;
 mod poison;
+mod rebuilds;
 mod repair;
 mod source_faults;
 mod stage;

@@ -117,6 +117,30 @@ impl Stage {
         }
     }
 
+    /// Keeps the digests in the heads that an append would have kept.
+    pub(crate) async fn sign(&self) {
+        let reader = self.store.partition_reader();
+        for (partition, head) in self
+            .store
+            .partitions()
+            .iter()
+            .zip(reader.heads().await.unwrap())
+        {
+            let mut digest = event_store::digest::Digest::default();
+            let events = reader
+                .read_range(partition, 0, head.position)
+                .await
+                .unwrap();
+            events.iter().for_each(|event| digest.add_recorded(event));
+            sqlx::query("update event_store.partition_head set digest = $2 where partition = $1")
+                .bind(partition.as_i32())
+                .bind(&digest.to_bytes()[..])
+                .execute(&self.pool)
+                .await
+                .unwrap();
+        }
+    }
+
     /// Keys that live in partition 0.
     pub(crate) fn keys_of_first_partition(&self, count: usize) -> Vec<String> {
         let at_home = |key: &String| self.store.partitions().partition_of(&self.tenant, key).0 == 0;

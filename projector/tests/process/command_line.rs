@@ -29,6 +29,8 @@ fn help_is_what_it_was() {
     insta::assert_snapshot!("help_store", help(&["store", "--help"]));
     insta::assert_snapshot!("help_topics", help(&["topics", "--help"]));
     insta::assert_snapshot!("help_relay", help(&["relay", "refill", "--help"]));
+    insta::assert_snapshot!("help_rebuild", help(&["rebuild", "--help"]));
+    insta::assert_snapshot!("help_gc", help(&["gc", "--help"]));
 }
 
 #[test]
