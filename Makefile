@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long chaos chaos-short
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild up down compose-check shell-check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,6 +17,14 @@ run: ## build, find or install PostgreSQL, and run everything in one process (Ct
 	cargo build --profile $(PROFILE) -p runnel -p projector && \
 	RUNNEL_POSTGRES_BIN=$$bin exec $(PROGRAMS)/runnel up
 
+up: ## build, and run the full form: PostgreSQL, Redis, Kafka, and each service by itself; again, it starts what died
+	@scripts/full require && \
+	cargo build --profile $(PROFILE) -p runnel -p command-api -p projector -p query-api && \
+	scripts/full up $(PROGRAMS)
+
+down: ## stop what `make up` started; the data stays (`scripts/full drop` removes it, too)
+	@scripts/full down
+
 demo: ## against a running `make run`: register a few hundred users and read them back
 	@cargo build --profile $(PROFILE) -p runnel --quiet && $(PROGRAMS)/runnel demo
 
@@ -27,10 +35,13 @@ kills: ## kill -9 the projector 20 times under load and compare every row with t
 	RUNNEL_KILLS=20 cargo test -p projector --test process killed_under_load
 	RUNNEL_KILLS=20 cargo test -p testkit --test pipeline killed_in_turns
 
-services: ## start a PostgreSQL for tests and write .runnel/test.env, so that `cargo test` works by hand
+compose-check: ## docker-compose.yml against the Compose specification's schema and what its parts must agree on
+	@scripts/compose-check
+
+services: ## start PostgreSQL, Redis and Kafka for tests and write .runnel/test.env, so that `cargo test` works by hand
 	@scripts/services start
 
-services-stop: ## stop it and remove its data
+services-stop: ## stop them and remove their data
 	@scripts/services stop
 
 chaos: ## kill, pause, flush and restart everything under load for some ten minutes, then judge what the clients were told
@@ -44,6 +55,9 @@ lint: ## format check and clippy, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
+shell-check: ## shellcheck over every script
+	@scripts/shell-check
+
 docs: ## the API documentation, warnings refused
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 
@@ -55,3 +69,9 @@ bench-append: ## appends a second beside stock cqrs-es and the bare insert, on a
 
 bench-append-long: ## ours alone to ten million events: does the rate hold? (up to 30 minutes, 15 GB of disk)
 	@cargo build --profile quick -p bench && target/quick/bench append --long $(BENCH_ARGS)
+
+bench-visibility: ## acknowledged to visible at half load, by Kafka and by PostgreSQL, with processes of their own (4 minutes)
+	@cargo build --profile quick -p bench -p command-api -p projector -p runnel && target/quick/bench visibility $(BENCH_ARGS)
+
+bench-rebuild: ## a rebuild of a million events beside bare reads of the same, on a private PostgreSQL with fsync on (2 minutes)
+	@cargo build --profile quick -p bench && target/quick/bench rebuild $(BENCH_ARGS)

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{CommandSettings, Config};
 use crate::limits::Limits;
+use crate::relaying::Relaying;
 use crate::service::Service;
 use crate::{metrics, openapi, routes};
 
@@ -75,6 +76,7 @@ pub struct Application {
     server: Server,
     service: Service,
     appender: Appender,
+    relaying: Relaying,
     pool: PgPool,
     queues: JoinHandle<()>,
     grace: Duration,
@@ -100,10 +102,11 @@ impl Application {
         readiness.check_warm("command_connections", pool.clone());
         let lanes = database::connect_options(&config.database, "append", SessionTimeouts::NONE)?;
         let appender = Appender::start(store.clone(), lanes, append_settings(&config.command))?;
+        let relaying = Relaying::start(&config, &store, &appender, readiness)?;
         let service = service(&config, store, appender.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("command_keys", verifier.clone());
-        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
+        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier, readiness);
         let server = server(&stack, listener, &config, service.clone())?;
         let queues = tokio::spawn(show_queues(appender.clone(), service.clone()));
         let grace = config.shutdown.grace;
@@ -112,6 +115,7 @@ impl Application {
             server,
             service,
             appender,
+            relaying,
             pool,
             queues,
             grace,
@@ -141,6 +145,7 @@ impl Application {
             server,
             service,
             appender,
+            mut relaying,
             pool,
             queues,
             grace,
@@ -150,6 +155,7 @@ impl Application {
         let mut serving = tokio::spawn(server);
         let ended = tokio::select! {
             ended = &mut serving => Some(ended),
+            failed = relaying.failed() => Some(Ok(Err(failed))),
             () = shutdown => None,
         };
         let begun = Instant::now();
@@ -159,6 +165,8 @@ impl Application {
         let left = grace.saturating_sub(begun.elapsed());
         finish_within("commands", left, service.tasks().wait()).await;
         appender.shutdown().await;
+        // Last, so that it still relays what the drained commands appended.
+        relaying.stop().await;
         queues.abort();
         pool.close().await;
         match ended {

@@ -34,40 +34,61 @@ impl CommandCode {
         Self::OutcomeUnknown,
     ];
 
-    fn row(self) -> (u16, &'static str, &'static str) {
+    fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
-            Self::UserNotFound => (404, "user_not_found", "There is no such user."),
-            Self::IdTaken => (409, "id_taken", "The id is in use."),
-            Self::EmailTaken => (409, "email_taken", "The e-mail address is in use."),
+            Self::UserNotFound => (
+                404,
+                "user_not_found",
+                "There is no such user.",
+                "register the user first, or check the id",
+            ),
+            Self::IdTaken => (
+                409,
+                "id_taken",
+                "The id is in use.",
+                "choose another id, or send none and get one",
+            ),
+            Self::EmailTaken => (
+                409,
+                "email_taken",
+                "The e-mail address is in use.",
+                "choose another address; each is used once in a tenant",
+            ),
             Self::UserDeactivated => (
                 409,
                 "user_deactivated",
                 "The user is deactivated and can only be reactivated.",
+                "reactivate the user first",
             ),
             Self::RequestInFlight => (
                 409,
                 "request_in_flight",
                 "A request with this Idempotency-Key is still running.",
+                "wait for that request, or send the same one again in a moment",
             ),
             Self::VersionMismatch => (
                 412,
                 "version_mismatch",
                 "The user is not at the version that If-Match demands.",
+                "read the user again and decide anew",
             ),
             Self::KeyReused => (
                 422,
                 "key_reused",
                 "This Idempotency-Key was used for another request.",
+                "use a new Idempotency-Key for each new request",
             ),
             Self::QueueFull => (
                 503,
                 "queue_full",
                 "Too many commands wait; nothing was done.",
+                "send the same command again in a moment",
             ),
             Self::OutcomeUnknown => (
                 503,
                 "outcome_unknown",
                 "Whether the command took effect is not known yet; it had one effect or none.",
+                "send it again with the same Idempotency-Key, or read first whether it took effect",
             ),
         }
     }
@@ -90,6 +111,10 @@ impl ProblemCode for CommandCode {
 
     fn title(&self) -> &'static str {
         self.row().2
+    }
+
+    fn advice(&self) -> &'static str {
+        self.row().3
     }
 }
 

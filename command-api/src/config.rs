@@ -3,15 +3,20 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use event_store::relay::RelaySettings;
 use platform::config::{
-    AuthArgs, AuthSettings, DatabaseArgs, DatabaseSettings, HttpArgs, HttpSettings, Problems,
-    ProcessArgs, ProcessSettings, SecretArgs, SecretSettings, ShutdownArgs, ShutdownSettings,
+    AuthArgs, AuthSettings, DatabaseArgs, DatabaseSettings, HttpArgs, HttpSettings, KafkaArgs,
+    KafkaSettings, Problems, ProcessArgs, ProcessSettings, SecretArgs, SecretSettings,
+    ShutdownArgs, ShutdownSettings,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Part of the memory limit that cached aggregates may take: a tenth.
 const CACHE_PART: u64 = 10;
+
+/// A shorter lease could run out between two renewals of a busy process.
+const RELAY_LEASE_MIN: Duration = Duration::from_millis(500);
 
 /// The settings that only this API has.
 #[derive(Debug, Clone, clap::Args)]
@@ -47,6 +52,12 @@ pub struct CommandArgs {
     /// The longest tail of foreign events that a lane reads before it begins its window anew
     #[arg(long, env = "APPEND_TAIL_MAX", default_value = "10000")]
     pub append_tail_max: String,
+    /// How long a partition's relay to Kafka stays with a process that does not answer any more
+    #[arg(long, env = "RELAY_LEASE", default_value = "10s")]
+    pub relay_lease: String,
+    /// How many records of one partition may be on their way to Kafka without an acknowledgement
+    #[arg(long, env = "RELAY_IN_FLIGHT_MAX", default_value = "1000")]
+    pub relay_in_flight_max: String,
 }
 
 /// Validated [`CommandArgs`].
@@ -72,6 +83,8 @@ pub struct CommandSettings {
     pub append_window_streams: usize,
     /// Events of the longest tail that a lane reads.
     pub append_tail_max: i64,
+    /// Bounds of the relay; without Kafka there is none.
+    pub relay: RelaySettings,
 }
 
 impl CommandArgs {
@@ -112,6 +125,16 @@ impl CommandArgs {
                 &self.append_tail_max,
                 1..=1_000_000,
             ),
+            relay: self.relay(problems),
+        }
+    }
+
+    fn relay(&self, problems: &mut Problems) -> RelaySettings {
+        let (lease, in_flight) = (&self.relay_lease, &self.relay_in_flight_max);
+        RelaySettings {
+            lease: problems.duration("RELAY_LEASE", lease, RELAY_LEASE_MIN..=HOUR),
+            in_flight_max: problems.number("RELAY_IN_FLIGHT_MAX", in_flight, 1..=10_000),
+            ..RelaySettings::default()
         }
     }
 }
@@ -140,6 +163,9 @@ pub struct ServiceArgs {
     pub database: DatabaseArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
+    pub kafka: KafkaArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
     pub process: ProcessArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -159,6 +185,8 @@ pub struct Config {
     pub secret: SecretSettings,
     /// The database.
     pub database: DatabaseSettings,
+    /// Where events are relayed to; nothing is a process without a relay.
+    pub kafka: Option<KafkaSettings>,
     /// Mode, memory and threads.
     pub process: ProcessSettings,
     /// How to stop.
@@ -175,6 +203,7 @@ impl ServiceArgs {
             auth: self.auth.validate(problems),
             secret: self.secret.validate(process.mode, problems),
             database: self.database.validate(problems),
+            kafka: self.kafka.validate(problems),
             shutdown: self.shutdown.validate("3s", problems),
             process,
         }

@@ -8,6 +8,7 @@
 //! | [`requests`], [`request`] | how each command arrives |
 //! | [`handler`] | from a request to a command |
 //! | [`run`] | a command to its end: idempotency, deciding, appending |
+//! | [`relaying`] | the relay to Kafka beside the API |
 //! | [`reply`], [`code`], [`failure`] | what the client gets |
 //! | [`openapi`], [`limits`] | what the API tells about itself |
 
@@ -22,6 +23,7 @@ mod idempotency;
 mod limits;
 mod metrics;
 mod openapi;
+mod relaying;
 mod reply;
 mod request;
 mod requests;

@@ -31,7 +31,17 @@ enum Body {
         id: String,
         version: i64,
     },
-    Refused(CommandCode),
+    Refused {
+        code: CommandCode,
+        /// The version that is there instead of the one demanded; 0 when nothing is there.
+        present: Option<i64>,
+    },
+}
+
+/// Only who demanded a version is told which one is there.
+fn refusal(code: CommandCode, version: Option<i64>) -> Body {
+    let present = version.filter(|_| code == CommandCode::VersionMismatch);
+    Body::Refused { code, present }
 }
 
 /// The body of a command that was done.
@@ -61,10 +71,19 @@ impl Reply {
     }
 
     pub(crate) fn refused(code: CommandCode) -> Self {
+        let present = None;
         Self {
-            body: Body::Refused(code),
+            body: Body::Refused { code, present },
             token: None,
             replayed: false,
+        }
+    }
+
+    /// The refusal of a condition, at the version that was there.
+    pub(crate) fn refused_at(code: CommandCode, version: i64) -> Self {
+        Self {
+            body: refusal(code, Some(version)),
+            ..Self::refused(code)
         }
     }
 
@@ -79,7 +98,7 @@ impl Reply {
     /// not know.
     pub(crate) fn replayed(outcome: &StoredOutcome) -> Option<Self> {
         let body = match &outcome.code {
-            Some(name) => Body::Refused(CommandCode::named(name)?),
+            Some(name) => refusal(CommandCode::named(name)?, outcome.version),
             None => Body::Done {
                 status: StatusCode::from_u16(outcome.status).ok()?,
                 id: outcome.id.clone()?,
@@ -101,7 +120,7 @@ impl Reply {
                 id,
                 version,
             } => (*status, id, *version),
-            Body::Refused(code) => return Err(self.problem(*code)),
+            Body::Refused { code, present } => return Err(self.problem(*code, *present)),
         };
         let mut response = HttpResponse::build(status);
         for (name, value) in self.headers() {
@@ -120,8 +139,20 @@ impl Reply {
         entry.map_or(1, |entry| entry.incarnation)
     }
 
-    fn problem(&self, code: CommandCode) -> Problem {
+    fn problem(&self, code: CommandCode, present: Option<i64>) -> Problem {
         let mut problem = Problem::new(code);
+        match present {
+            Some(version @ 1..) => {
+                let tag = version_tag(version, None, self.incarnation());
+                let detail = format!("the user is at {tag}; read it again and decide anew");
+                problem = problem.detail(detail);
+                if let Ok(tag) = HeaderValue::from_str(&tag) {
+                    problem = problem.header(ETAG, tag);
+                }
+            }
+            Some(_) => problem = problem.detail("there is no such user yet, so no version of it"),
+            None => {}
+        }
         if code == CommandCode::RequestInFlight {
             problem = problem.retry_after(crate::run::RETRY_AFTER);
         }

@@ -142,10 +142,10 @@ where
     Ok(match executed {
         Executed::Taken {
             answer: Ruled::Refused(code),
+            version,
             token,
-            ..
         } => (
-            Reply::refused(code).with_token(token.to_string()),
+            Reply::refused_at(code, version).with_token(token.to_string()),
             Ending::Refused,
         ),
         Executed::Taken {

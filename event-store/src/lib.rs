@@ -9,6 +9,7 @@
 //! | [`store`] | making and opening a store, loading a stream, finding a stored answer |
 //! | [`partition_reader`] | reading a partition in order, dense or an error |
 //! | [`incarnation`] | which history of the store a server holds, and how another one begins |
+//! | [`relay`] | every event to Kafka, in order |
 //! | [`digest`], [`store_info`] | how the log proves itself |
 
 pub mod aggregates;
@@ -23,6 +24,7 @@ mod metrics;
 mod outcome;
 pub mod partition_reader;
 mod recorded;
+pub mod relay;
 pub mod store;
 pub mod store_info;
 

@@ -4,7 +4,8 @@
 
 use events::{Partition, RecordedEvent};
 use futures_util::TryStreamExt;
-use sqlx::{PgPool, Row};
+use sqlx::{PgExecutor, PgPool, Row};
+use tokio::sync::mpsc;
 
 use crate::recorded::{event_columns, recorded};
 use crate::store::ReadError;
@@ -93,13 +94,21 @@ impl PartitionReader {
         after: i64,
         limit: u32,
     ) -> Result<ReadBatch, ReadError> {
-        let head = self.head(partition).await?;
+        // One session: head, incarnation and events are of one server's history.
+        let mut connection = self.pool.acquire().await?;
+        let read = sqlx::query(READ_HEAD).bind(partition.as_i32());
+        let head = head(&read.fetch_one(&mut *connection).await?)?;
         if after < head.floor {
             return Err(ReadError::Archived { floor: head.floor });
         }
         let upto = head.position.min(after.saturating_add(i64::from(limit)));
-        let events = self.read_range(partition, after, upto).await?;
-        Ok(ReadBatch { events, head })
+        match range(&mut *connection, partition, after, upto).await? {
+            Ok(events) => Ok(ReadBatch { events, head }),
+            Err(missing) => {
+                drop(connection);
+                Err(self.why_missing(partition, after, missing).await?)
+            }
+        }
     }
 
     /// Exactly the events at `after + 1 ..= upto`, all of which must be committed: `upto` is at
@@ -114,32 +123,38 @@ impl PartitionReader {
         after: i64,
         upto: i64,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        let Ok(length) = usize::try_from(upto.saturating_sub(after)) else {
-            return Ok(Vec::new());
-        };
-        if length == 0 {
-            return Ok(Vec::new());
+        match range(&self.pool, partition, after, upto).await? {
+            Ok(events) => Ok(events),
+            Err(missing) => Err(self.why_missing(partition, after, missing).await?),
         }
-        let mut events = Vec::with_capacity(length.min(RANGE_CAPACITY_MAX));
-        let mut rows = sqlx::query(READ_RANGE)
-            .bind(partition.as_i32())
-            .bind(after)
-            .bind(upto)
-            .fetch(&self.pool);
-        let mut expected = after + 1;
-        while let Some(row) = rows.try_next().await? {
-            let event = recorded(&row)?;
-            if event.address.position != expected {
-                break;
+    }
+
+    /// The events at `after + 1 ..= upto` in closed ranges of `range` events, of which the next ones
+    /// are read while the caller works on one. It ends after the last range or the first error;
+    /// dropping the receiver ends the reading.
+    #[must_use]
+    pub fn read_ahead(
+        &self,
+        partition: Partition,
+        after: i64,
+        upto: i64,
+        range: u32,
+    ) -> mpsc::Receiver<Result<Vec<RecordedEvent>, ReadError>> {
+        let (ahead, ranges) = mpsc::channel(RANGES_AHEAD_MAX);
+        let reader = self.clone();
+        tokio::spawn(async move {
+            let mut at = after;
+            while at < upto {
+                let end = upto.min(at.saturating_add(i64::from(range.max(1))));
+                let read = reader.read_range(partition, at, end).await;
+                let failed = read.is_err();
+                if ahead.send(read).await.is_err() || failed {
+                    return;
+                }
+                at = end;
             }
-            expected += 1;
-            events.push(event);
-        }
-        drop(rows);
-        if expected == upto + 1 {
-            return Ok(events);
-        }
-        Err(self.why_missing(partition, after, expected).await?)
+        });
+        ranges
     }
 
     async fn why_missing(
@@ -159,6 +174,39 @@ impl PartitionReader {
         })
     }
 }
+
+/// The events of a closed range, or the first position that has none.
+async fn range(
+    executor: impl PgExecutor<'_>,
+    partition: Partition,
+    after: i64,
+    upto: i64,
+) -> Result<Result<Vec<RecordedEvent>, i64>, sqlx::Error> {
+    let length = usize::try_from(upto.saturating_sub(after)).unwrap_or(0);
+    if length == 0 {
+        return Ok(Ok(Vec::new()));
+    }
+    let mut events = Vec::with_capacity(length.min(RANGE_CAPACITY_MAX));
+    let mut rows = sqlx::query(READ_RANGE)
+        .bind(partition.as_i32())
+        .bind(after)
+        .bind(upto)
+        .fetch(executor);
+    let mut expected = after + 1;
+    while let Some(row) = rows.try_next().await? {
+        let event = recorded(&row)?;
+        if event.address.position != expected {
+            break;
+        }
+        expected += 1;
+        events.push(event);
+    }
+    let complete = expected == upto + 1;
+    Ok(if complete { Ok(events) } else { Err(expected) })
+}
+
+/// How many ranges are read ahead of the caller, who holds one more.
+const RANGES_AHEAD_MAX: usize = 1;
 
 /// A range's length is the caller's word; what is reserved ahead for it is bounded.
 const RANGE_CAPACITY_MAX: usize = 8192;

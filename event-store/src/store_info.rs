@@ -179,7 +179,11 @@ async fn check_partition(pool: &PgPool, head: HeadInfo) -> Result<PartitionCheck
     })
 }
 
-async fn heads(pool: &PgPool) -> Result<Vec<HeadInfo>, ReadError> {
+/// Every head with its digest, by partition number; a head and its digest come from one row.
+///
+/// # Errors
+/// [`ReadError::Database`].
+pub async fn heads(pool: &PgPool) -> Result<Vec<HeadInfo>, ReadError> {
     let rows = sqlx::query(READ_HEADS).fetch_all(pool).await?;
     Ok(rows.iter().map(head).collect::<Result<_, _>>()?)
 }

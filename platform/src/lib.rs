@@ -12,6 +12,7 @@ pub mod config;
 pub mod database;
 pub mod http;
 pub mod metrics;
+pub mod output;
 pub mod panics;
 pub mod redis_client;
 pub mod runtime_stats;

@@ -7,13 +7,14 @@ use anyhow::Context as _;
 use event_store::incarnation::{IncarnationError, check_connection};
 use event_store::{EventStore, Heads};
 use platform::admin::{Health, Readiness};
-use platform::config::DatabaseSettings;
+use platform::config::{DatabaseSettings, KafkaSettings};
 use platform::database::{AfterConnect, PoolPlan, pool};
 use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::cache::{CacheSettings, Follower};
+use crate::engine::kafka::KafkaSource;
 use crate::engine::{Applied, Engine, EngineHealth, EngineSettings, LoopEnded};
 
 /// What the service needs to know.
@@ -25,6 +26,8 @@ pub struct ProjectorSettings {
     pub engine: EngineSettings,
     /// Redis, if there is one.
     pub cache: Option<CacheSettings>,
+    /// Kafka; without it projections are fed from the event store alone.
+    pub kafka: Option<KafkaSettings>,
 }
 
 /// What the process around the service gives it.
@@ -70,9 +73,17 @@ impl Application {
         } else {
             Uuid::new_v4()
         };
-        let engine = Engine::open_as(owner, pool, &store, projections, settings.engine)
-            .await
-            .context("preparing the projection engine")?;
+        let engine = settings.engine;
+        let engine = match &settings.kafka {
+            None => Engine::open_as(owner, pool, &store, projections, engine).await,
+            Some(kafka) => {
+                let silence_max = engine.silence_max;
+                let source = KafkaSource::open(kafka, pool.clone(), &store, silence_max).await;
+                let source = Arc::new(source.context("preparing to read Kafka")?);
+                Engine::open_with_source(owner, pool, &store, projections, engine, source).await
+            }
+        };
+        let engine = engine.context("preparing the projection engine")?;
         let watched = engine.clone();
         wiring.readiness.check("projections", move || {
             let health = health(&watched.health());
@@ -125,7 +136,7 @@ impl Application {
 
 /// A connection to a server with another history is closed again: projections wait until a lane has
 /// begun the next incarnation.
-fn checked_incarnation() -> AfterConnect {
+pub(crate) fn checked_incarnation() -> AfterConnect {
     Arc::new(|connection| {
         Box::pin(async move {
             match check_connection(connection).await {

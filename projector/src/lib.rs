@@ -5,6 +5,7 @@
 //! | [`cache`] | the follower that writes to Redis what the engine committed |
 //! | [`engine`] | leases, cursors, batches, parking, generations |
 //! | [`application`] | the service: settings, pools, admin checks, the engine, and a clean stop |
+//! | [`rebuild`] | generations that are built, proven and switched; rollback and gc |
 //! | [`settings`] | the settings of the engine |
 //! | [`cli`] | the operator's verbs |
 
@@ -12,6 +13,7 @@ pub mod application;
 pub mod cache;
 pub mod cli;
 pub mod engine;
+pub mod rebuild;
 pub mod settings;
 
 pub use application::{Application, ProjectorSettings, Wiring};

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use platform::output::OutputError;
 use projector::cli::Cli;
 
 #[global_allocator]
@@ -13,6 +14,9 @@ async fn main() -> ExitCode {
     let cli: Cli = platform::config::parse_or_exit();
     match cli.run().await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(OutputError::Closed)) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             // Nobody is left to tell when standard error is closed.
             let _ = writeln!(anstream::stderr(), "error: {error:#}");

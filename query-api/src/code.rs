@@ -31,40 +31,56 @@ impl QueryCode {
         Self::StoreDown,
     ];
 
-    fn row(self) -> (u16, &'static str, &'static str) {
+    fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
             Self::CursorInvalid => (
                 400,
                 "cursor_invalid",
                 "The cursor is not one that this list gave.",
+                "begin at the first page, or send the `older` of the page before",
             ),
             Self::TokenUnknown => (
                 400,
                 "token_unknown",
                 "The Consistency-Token is not one that this store gave.",
+                "send back a Consistency-Token as you got it from this service",
             ),
-            Self::UserNotFound => (404, "user_not_found", "There is no such user."),
+            Self::UserNotFound => (
+                404,
+                "user_not_found",
+                "There is no such user.",
+                "check the id; one registered just now is found with that answer's Consistency-Token",
+            ),
             Self::WriteLost => (
                 409,
                 "write_lost",
                 "What the Consistency-Token stands for was lost by the store.",
+                "read without a Consistency-Token and, where it matters, send the command again",
             ),
             Self::NotCaughtUp => (
                 503,
                 "not_caught_up",
                 "The view has not reached the Consistency-Token yet.",
+                "ask again",
             ),
             Self::Filling => (
                 503,
                 "filling",
                 "The view is being filled and is not served yet.",
+                "ask again; until then there is no answer rather than a wrong one",
             ),
             Self::ProjectionParked => (
                 503,
                 "projection_parked",
                 "An event that the answer depends on waits for an operator.",
+                "ask again without a Consistency-Token, or when an operator has repaired it",
             ),
-            Self::StoreDown => (503, "store_down", "The database does not answer."),
+            Self::StoreDown => (
+                503,
+                "store_down",
+                "The database does not answer.",
+                "ask again",
+            ),
         }
     }
 }
@@ -80,6 +96,10 @@ impl ProblemCode for QueryCode {
 
     fn title(&self) -> &'static str {
         self.row().2
+    }
+
+    fn advice(&self) -> &'static str {
+        self.row().3
     }
 }
 

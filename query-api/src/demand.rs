@@ -93,7 +93,7 @@ fn token(headers: &HeaderMap) -> Result<Option<ConsistencyToken>, Problem> {
         ));
     }
     let text = value.to_str().unwrap_or_default().trim();
-    // A store without any event gives the empty token.
+    // A client that had no token yet may send the header empty.
     if text.is_empty() {
         return Ok(None);
     }

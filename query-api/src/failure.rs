@@ -103,11 +103,8 @@ pub(crate) fn problem(failure: Failure, token: Option<&ConsistencyToken>) -> Pro
         }),
         Failure::Parked => later(QueryCode::ProjectionParked),
         Failure::StoreDown => later(QueryCode::StoreDown),
-        Failure::TokenUnknown => Problem::new(QueryCode::TokenUnknown)
-            .detail("send back a Consistency-Token as you got it from this service"),
-        Failure::WriteLost => Problem::new(QueryCode::WriteLost).detail(
-            "read without a Consistency-Token and, where it matters, send the command again",
-        ),
+        Failure::TokenUnknown => Problem::new(QueryCode::TokenUnknown),
+        Failure::WriteLost => Problem::new(QueryCode::WriteLost),
         Failure::NotAllowed => Problem::new(HttpCode::Forbidden),
         Failure::Internal => Problem::new(HttpCode::Internal),
     }

@@ -4,6 +4,32 @@
 use actix_web::web::Query;
 use platform::http::{FieldProblem, HttpCode, Problem};
 
+/// One form of a route, told from the others by its parameters.
+pub(crate) struct Form {
+    /// As a client writes it, such as `GET /v1/users?ids=…`.
+    pub(crate) name: &'static str,
+    /// What it takes.
+    pub(crate) takes: &'static [&'static str],
+}
+
+impl Form {
+    /// Why this form does not take the parameter; `others` are the route's other forms.
+    fn refuses(&self, parameter: &str, others: &[&Self]) -> String {
+        let Self { name, takes } = self;
+        if takes.contains(&parameter) {
+            return "must be sent once only".to_owned();
+        }
+        let of = others.iter().filter(|form| form.takes.contains(&parameter));
+        let of: Vec<_> = of.map(|form| form.name).collect();
+        let takes = takes.join(", ");
+        if of.is_empty() {
+            return format!("is no parameter of this route; {name} takes {takes}");
+        }
+        let of = of.join(" and ");
+        format!("belongs to {of}; this is {name}, which takes {takes}")
+    }
+}
+
 /// The parameters of one request.
 #[derive(Debug)]
 pub(crate) struct Parameters {
@@ -58,18 +84,10 @@ impl Parameters {
         });
     }
 
-    /// Refuses what is left over and whatever was wrong.
-    pub(crate) fn finish(mut self, known: &[&str]) -> Result<(), Problem> {
+    /// Refuses what is left over and whatever was wrong; `others` are the route's other forms.
+    pub(crate) fn finish(mut self, form: &Form, others: &[&Form]) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.left) {
-            let detail = match known.contains(&name.as_str()) {
-                true => {
-                    "cannot be sent twice, or not together with the other parameters".to_owned()
-                }
-                false => format!(
-                    "is no parameter of this route; it knows {}",
-                    known.join(", ")
-                ),
-            };
+            let detail = form.refuses(&name, others);
             // A client's text is shown back only as far as a name may reach.
             let name: String = name
                 .chars()

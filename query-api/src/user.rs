@@ -12,12 +12,17 @@ use crate::access::{Caller, USER};
 use crate::answer::{Answer, marks};
 use crate::code::QueryCode;
 use crate::demand::Demand;
-use crate::parameters::Parameters;
+use crate::parameters::{Form, Parameters};
 use crate::state::State;
 use crate::user_entry::{UserEntry, header};
 
 /// The route.
 pub(crate) const PATH: &str = "/v1/users/{id}";
+
+const FORM: Form = Form {
+    name: "GET /v1/users/{id}",
+    takes: &["fields"],
+};
 
 pub(crate) async fn get(
     request: HttpRequest,
@@ -84,7 +89,7 @@ fn fields(request: &HttpRequest) -> Result<FieldSet, Problem> {
     }
     let mut parameters = Parameters::read(query)?;
     let fields = take_fields(&mut parameters);
-    parameters.finish(&["fields"])?;
+    parameters.finish(&FORM, &[])?;
     Ok(fields)
 }
 

@@ -4,7 +4,7 @@ use std::sync::{PoisonError, RwLock};
 
 use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
-use events::{Address, ConsistencyToken, TokenEntry};
+use events::{ConsistencyToken, TokenEntry};
 use platform::http::version_tag;
 use read_model::user_view::fields::{FieldSet, Served};
 use read_model::user_view::{UserKey, UserRow};
@@ -98,9 +98,11 @@ impl UserEntry {
             .rendered
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if rendered.len() < RENDERED_MAX {
-            rendered.push((fields, bytes.clone()));
+        // The oldest goes: what is asked for often comes back, and rare sets keep nobody out.
+        if rendered.len() >= RENDERED_MAX {
+            rendered.remove(0);
         }
+        rendered.push((fields, bytes.clone()));
         Some(bytes)
     }
 
@@ -148,14 +150,11 @@ impl UserEntry {
     }
 }
 
-/// A position as the text of a token; nothing for a partition without any event.
+/// Positions as the text of a token. A partition without any event stands at 0 and is named, too:
+/// every read says what it is true as of.
 #[must_use]
 pub(crate) fn as_of(entries: &[TokenEntry]) -> String {
-    let begun = |entry: &&TokenEntry| {
-        let Address { position, .. } = entry.address;
-        position > 0
-    };
-    ConsistencyToken::new(entries.iter().filter(begun).copied().collect()).to_string()
+    ConsistencyToken::new(entries.to_vec()).to_string()
 }
 
 /// A header of digits and ASCII punctuation.

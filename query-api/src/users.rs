@@ -16,7 +16,7 @@ use crate::code::QueryCode;
 use crate::l1::{PageKey, PageQuery};
 use crate::limits::{IDS_MAX, LIST_DEFAULT, LIST_MAX};
 use crate::page::etag;
-use crate::parameters::Parameters;
+use crate::parameters::{Form, Parameters};
 use crate::state::State;
 use crate::user::{parse_id, take_fields, visible};
 use crate::user_entry::{as_of, header};
@@ -24,10 +24,22 @@ use crate::user_entry::{as_of, header};
 /// The route.
 pub(crate) const PATH: &str = "/v1/users";
 
-const BY_IDS: [&str; 2] = ["ids", "fields"];
-const BY_REGION: [&str; 4] = ["region", "active_since", "limit", "older"];
-const BY_EMAIL: [&str; 1] = ["email"];
-const OF_TENANT: [&str; 6] = ["ids", "region", "email", "limit", "older", "fields"];
+const BY_IDS: Form = Form {
+    name: "GET /v1/users?ids=…",
+    takes: &["ids", "fields"],
+};
+const BY_REGION: Form = Form {
+    name: "GET /v1/users?region=…",
+    takes: &["region", "active_since", "limit", "older"],
+};
+const BY_EMAIL: Form = Form {
+    name: "GET /v1/users?email=…",
+    takes: &["email"],
+};
+const OF_TENANT: Form = Form {
+    name: "GET /v1/users",
+    takes: &["limit", "older"],
+};
 
 pub(crate) async fn get(
     request: HttpRequest,
@@ -90,7 +102,7 @@ fn by_region(
     let since = parameters.take("active_since", parse_time);
     let limit = take_limit(&mut parameters);
     let older = parameters.take("older", any_text);
-    parameters.finish(&BY_REGION)?;
+    parameters.finish(&BY_REGION, &[&BY_IDS, &BY_EMAIL])?;
     let region = region
         .map(|region| region.as_str().to_owned())
         .unwrap_or_default();
@@ -117,10 +129,7 @@ fn of_tenant(
 ) -> Result<PageQuery, Problem> {
     let limit = take_limit(&mut parameters);
     let older = parameters.take("older", any_text);
-    if parameters.has("fields") {
-        parameters.reject("fields", "goes with `ids` only");
-    }
-    parameters.finish(&OF_TENANT)?;
+    parameters.finish(&OF_TENANT, &[&BY_IDS, &BY_REGION, &BY_EMAIL])?;
     let first = PageQuery::Tenant { after: None, limit };
     let after = open(scope, state, &first, older.as_deref())?.map(|(_, id)| id);
     Ok(PageQuery::Tenant { after, limit })
@@ -132,7 +141,7 @@ fn by_email(
     mut parameters: Parameters,
 ) -> Result<PageQuery, Problem> {
     let email = parameters.take("email", Email::parse);
-    parameters.finish(&BY_EMAIL)?;
+    parameters.finish(&BY_EMAIL, &[&BY_IDS, &BY_REGION, &OF_TENANT])?;
     let missing = || Problem::new(HttpCode::InvalidParameter).field("email", "is required");
     let email = email.ok_or_else(missing)?;
     Ok(PageQuery::Email(state.email_hash(&scope.tenant, &email)))
@@ -182,7 +191,7 @@ async fn by_ids(
 ) -> Result<HttpResponse, Problem> {
     let ids = parameters.take("ids", parse_ids);
     let fields = take_fields(&mut parameters);
-    parameters.finish(&BY_IDS)?;
+    parameters.finish(&BY_IDS, &[&BY_REGION, &BY_EMAIL])?;
     let ids = ids.unwrap_or_default();
     let demand = state.demand(request)?;
     let found = state

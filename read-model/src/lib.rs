@@ -8,7 +8,7 @@ pub mod projection;
 pub mod user_view;
 
 pub use applied::Applied;
-pub use projection::{ApplyError, Effects, Projection, Target, Touched, Written};
+pub use projection::{ApplyError, BulkFold, Effects, Projection, Target, Touched, Written};
 
 /// Every projection: one line each.
 pub const PROJECTIONS: &[&'static dyn Projection] = &[&user_view::UserView];

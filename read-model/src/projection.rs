@@ -73,6 +73,33 @@ pub enum ApplyError {
     Database(#[from] sqlx::Error),
 }
 
+/// A fold of one partition from its first event on, kept in memory and written once: what a rebuild
+/// uses instead of [`Projection::apply`], because it need not read rows back. It must come to the
+/// same rows.
+#[async_trait]
+pub trait BulkFold: Send {
+    /// Folds one more stretch of the partition.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the fold is of no use then, and the partition is applied in batches, which
+    /// park what cannot be read.
+    fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), ApplyError>;
+
+    /// About how many bytes it holds.
+    fn bytes(&self) -> usize;
+
+    /// Copies the rows into `target`'s tables, which hold none of the partition's yet, and returns
+    /// how many there were.
+    ///
+    /// # Errors
+    /// [`ApplyError::Database`].
+    async fn copy(
+        self: Box<Self>,
+        connection: &mut PgConnection,
+        target: Target,
+    ) -> Result<u64, ApplyError>;
+}
+
 /// A projection: its name is its file, its table, its metric label and its CLI argument.
 #[async_trait]
 pub trait Projection: Send + Sync + 'static {
@@ -93,6 +120,14 @@ pub trait Projection: Send + Sync + 'static {
 
     /// How its rows are kept in Redis, when they are.
     fn cached(&self) -> Option<&dyn Cached> {
+        None
+    }
+
+    /// An empty fold in memory. A projection that has one also has, besides
+    /// `read_model.create_<name>`, the functions `read_model.create_<name>_bare` (the tables without
+    /// keys) and `read_model.create_<name>_keys` (what they lack; harmless when called again).
+    /// Without one a rebuild applies batches, which is right and slower.
+    fn bulk(&self) -> Option<Box<dyn BulkFold>> {
         None
     }
 

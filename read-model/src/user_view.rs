@@ -9,6 +9,7 @@ macro_rules! columns {
     };
 }
 
+mod bulk;
 pub mod cached;
 pub mod fields;
 pub mod reads;
@@ -28,7 +29,7 @@ use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
 
 use crate::cache::Cached;
-use crate::projection::{ApplyError, Effects, Projection, Target, Touched, Written};
+use crate::projection::{ApplyError, BulkFold, Effects, Projection, Target, Touched, Written};
 
 /// The view's name: file, table, metric label and CLI argument.
 pub const NAME: &str = "user_view";
@@ -286,6 +287,10 @@ impl Projection for UserView {
         usize::from(event.aggregate_type == USER)
     }
 
+    fn bulk(&self) -> Option<Box<dyn BulkFold>> {
+        Some(Box::new(bulk::UserBulk::default()))
+    }
+
     async fn apply(
         &self,
         connection: &mut PgConnection,
@@ -324,11 +329,16 @@ type Table = BTreeMap<UserKey, UserRow>;
 
 fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
     let position = recorded.address.position;
-    let poison = |reason| ApplyError::Fold { position, reason };
+    let reason = "the user's id is not a UUID";
+    let key = user_key(recorded).ok_or(ApplyError::Fold { position, reason })?;
+    fold_event(table.remove(&key), recorded)
+}
+
+/// The row after one more event, as it is stored.
+fn fold_event(before: Option<UserRow>, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
+    let position = recorded.address.position;
     let payload = recorded.payload.get();
     let event = events::decode(&recorded.event_type, recorded.event_version, payload)
         .map_err(|source| ApplyError::Decode { position, source })?;
-    let key = user_key(recorded).ok_or_else(|| poison("the user's id is not a UUID"))?;
-    let before = table.remove(&key);
-    UserRow::fold(before, recorded, event).map_err(poison)
+    UserRow::fold(before, recorded, event).map_err(|reason| ApplyError::Fold { position, reason })
 }

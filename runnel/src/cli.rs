@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use platform::config::{EXIT_USAGE, Environment, load, parse_or_exit as parse_with_home_file};
+use platform::output::OutputError;
 
+use crate::completions::CompletionsArgs;
 use crate::demo::DemoArgs;
 use crate::home::HomeArgs;
 use crate::migrate::MigrateArgs;
@@ -34,6 +36,8 @@ pub enum Verb {
     Token(TokenArgs),
     /// Register a few hundred users with a running `runnel up` and read them back
     Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
 }
 
 /// Parses arguments, environment and RUNNEL_HOME/env; wrong ones end the process with 64.
@@ -77,6 +81,9 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
+    if matches!(error.downcast_ref(), Some(OutputError::Closed)) {
+        return ExitCode::SUCCESS;
+    }
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(std::io::stderr(), "error: {error:#}");
     ExitCode::FAILURE

@@ -1,7 +1,5 @@
 //! `runnel keys`: the development keys of a home, made where they are absent.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use platform::auth::DevKeys;
 
@@ -31,7 +29,5 @@ pub fn run(args: &HomeArgs) -> anyhow::Result<()> {
         platform::auth::DEV_ISSUER,
         platform::auth::DEV_AUDIENCE,
     );
-    std::io::stdout()
-        .write_all(said.as_bytes())
-        .context("cannot write to standard output")
+    Ok(platform::output::write(said.as_bytes())?)
 }

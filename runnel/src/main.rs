@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use runnel::cli::{self, Verb};
-use runnel::{demo, keys, migrate, token, up};
+use runnel::{completions, demo, keys, migrate, token, up};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Verb::Keys(args) => keys::run(&args),
         Verb::Token(args) => token::run(&args),
         Verb::Demo(args) => cli::block_on(demo::run(&args)),
+        Verb::Completions(args) => completions::run(&args),
     };
     cli::report(result)
 }

@@ -1,7 +1,5 @@
 //! Brings a database to this version's schema and makes the event store in it.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 use event_store::{EventStore, PartitionCount};
 use platform::config::{DatabaseArgs, DatabaseSettings, Problems, ProcessArgs, SecretArgs};
@@ -9,6 +7,8 @@ use platform::database::{PoolPlan, pool};
 use platform::secret::SecretKey;
 use sqlx::PgPool;
 use sqlx::migrate::Migrator;
+
+use crate::roles::{self, RoleArgs};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
 
@@ -46,6 +46,9 @@ pub struct MigrateArgs {
     pub database: DatabaseArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
+    pub roles: RoleArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
     pub secret: SecretArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
@@ -61,16 +64,25 @@ pub async fn run(args: &MigrateArgs) -> anyhow::Result<()> {
     let process = args.process.validate(&mut problems);
     let partitions = args.store.validate(&mut problems);
     let secret = args.secret.validate(process.mode, &mut problems);
+    let roles = args.roles.validate(&mut problems);
     let database = args.database.validate(&mut problems);
     problems.check_or_exit();
     migrate(&database, partitions, &secret.key).await?;
-    let said = format!(
+    let mut said = format!(
         "The database is at this version; {} partitions.\n",
         partitions.get()
     );
-    std::io::stdout()
-        .write_all(said.as_bytes())
-        .context("cannot write to standard output")
+    if let Some(roles) = roles {
+        let pool = pool(&database, PoolPlan::unhurried("migrate", 1))?;
+        let established = roles::establish(&pool, &roles).await;
+        pool.close().await;
+        established.context("the services' roles are not as they should be")?;
+        said.push_str(&format!(
+            "The services' roles are {}, {} and {}.\n",
+            roles.command.name, roles.projector.name, roles.query.name
+        ));
+    }
+    Ok(platform::output::write(said.as_bytes())?)
 }
 
 /// Runs what has not run yet. Repeating it changes nothing; a second process waits for the first.

@@ -1,6 +1,5 @@
 //! `runnel token`: tokens for development, signed with the keys of `runnel keys`.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -100,8 +99,6 @@ pub fn signer(home: &Home) -> anyhow::Result<TokenSigner> {
 fn write(text: &str, out: Option<&Path>) -> anyhow::Result<()> {
     match out {
         Some(path) => write_private(path, text.as_bytes()),
-        None => std::io::stdout()
-            .write_all(text.as_bytes())
-            .context("cannot write the tokens"),
+        None => Ok(platform::output::write(text.as_bytes())?),
     }
 }

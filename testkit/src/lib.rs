@@ -4,11 +4,16 @@ pub mod cluster;
 pub mod database;
 mod eventually;
 pub mod history;
+mod own_redis;
 pub mod pipeline;
 pub mod servers;
 pub mod topic;
+pub mod topic_log;
+pub mod topic_writer;
 
 pub use cluster::Cluster;
 pub use database::TestDatabase;
 pub use eventually::eventually;
+pub use own_redis::OwnRedis;
 pub use topic::TestTopic;
+pub use topic_writer::TopicWriter;

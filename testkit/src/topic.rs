@@ -2,15 +2,21 @@
 
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::database::TEST_PARTITIONS;
 use crate::servers::kafka_brokers;
 
 /// How long the broker may take for an order.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The limit on a record that Runnel's topic must have.
+pub const RECORD_BYTES_MAX: &str = "1048576";
 
 /// A topic with as many partitions as the stores of tests have. It is not deleted at the end: the
 /// broker's folder is removed with the test servers, and an empty topic costs next to nothing.
@@ -45,13 +51,21 @@ impl TestTopic {
     /// # Panics
     /// When the broker does not make it.
     pub async fn make(&self) {
+        self.make_with(RECORD_BYTES_MAX).await;
+    }
+
+    /// Makes the topic with another limit on its records.
+    ///
+    /// # Panics
+    /// When the broker does not make it.
+    pub async fn make_with(&self, record_bytes_max: &str) {
         let replication = TopicReplication::Fixed(1);
         let topic = NewTopic::new(&self.name, i32::from(TEST_PARTITIONS), replication)
             .set("cleanup.policy", "delete")
             .set("retention.ms", "-1")
             .set("retention.bytes", "-1")
             .set("unclean.leader.election.enable", "false")
-            .set("max.message.bytes", "1048576")
+            .set("max.message.bytes", record_bytes_max)
             .set("segment.bytes", "1048576");
         let made = self.admin().create_topics([&topic], &options()).await;
         let made = made.expect("the test Kafka answers");
@@ -66,6 +80,31 @@ impl TestTopic {
         let deleted = self.admin().delete_topics(&[&self.name], &options()).await;
         let deleted = deleted.expect("the test Kafka answers");
         deleted[0].as_ref().expect("the topic is deleted");
+    }
+
+    /// Sets the limit on its records.
+    ///
+    /// # Panics
+    /// When the broker does not take it.
+    pub async fn limit_records(&self, record_bytes_max: &str) {
+        let limit = AlterConfig::new(ResourceSpecifier::Topic(&self.name))
+            .set("max.message.bytes", record_bytes_max)
+            .set("retention.ms", "-1");
+        let altered = self.admin().alter_configs([&limit], &options()).await;
+        let altered = altered.expect("the test Kafka answers");
+        altered[0].as_ref().expect("the topic is altered");
+    }
+
+    /// Cuts off every record of a partition, as expiry does.
+    ///
+    /// # Panics
+    /// When the broker does not.
+    pub async fn expire(&self, partition: u16) {
+        let mut offsets = TopicPartitionList::new();
+        let end = offsets.add_partition_offset(&self.name, partition.into(), Offset::End);
+        end.expect("an offset");
+        let deleted = self.admin().delete_records(&offsets, &options()).await;
+        deleted.expect("the records are deleted");
     }
 
     /// Its name.

@@ -25,9 +25,11 @@ async fn a_command_is_done_only_at_the_version_that_its_client_saw() {
         .await
         .expect(412, "version_mismatch");
     rename(&app, &token, id, "\"v1\"").await.expect(200, "");
-    rename(&app, &token, id, "\"v1\"")
-        .await
-        .expect(412, "version_mismatch");
+    let refused = rename(&app, &token, id, "\"v1\"").await;
+    let refused = refused.expect(412, "version_mismatch");
+    assert_eq!(refused.header("etag"), Some("\"v2\""), "what is there");
+    let detail = refused.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("\"v2\""), "{detail}");
     rename(&app, &token, id, "\"v2.3\"").await.expect(200, "");
     rename(&app, &token, id, "*").await.expect(200, "");
     assert_eq!(store.event_types().await.len(), 4);
@@ -111,4 +113,22 @@ async fn of_many_commands_at_one_version_exactly_one_is_done() {
         .filter(|answer| answer.code() == (412, "version_mismatch"))
         .count();
     assert_eq!((done, stale), (1, 15));
+}
+
+#[tokio::test]
+async fn a_refused_condition_tells_the_version_there_also_when_it_is_repeated_by_its_key() {
+    let store = TestStore::create().await;
+    let app = store.start(&[]);
+    let (token, id) = (store.admin(), Uuid::now_v7());
+    app.register(&token, id).await.expect(201, "");
+    for replayed in [None, Some("true")] {
+        let request = app
+            .request("PATCH", &format!("/v1/users/{id}"), &token)
+            .header("If-Match", "\"v9\"")
+            .header("Idempotency-Key", "once");
+        let refused = answer(request.json(&json!({ "name": "New" }))).await;
+        let refused = refused.expect(412, "version_mismatch");
+        assert_eq!(refused.header("etag"), Some("\"v1\""));
+        assert_eq!(refused.header("idempotency-replayed"), replayed);
+    }
 }

@@ -148,6 +148,11 @@ impl Tails {
             if let Some(window) = &mut self.windows[placed.partition.index()] {
                 window.record(placed.number, change, Some(key));
             }
+            if lane.hot.wants(placed.partition) {
+                let recorded_at = judged.heads[placed.head].recorded_at;
+                let event = live[placed.candidate].recorded(placed, recorded_at);
+                lane.hot.offer(judged.incarnation, event);
+            }
         }
         #[expect(
             clippy::cast_precision_loss,

@@ -4,8 +4,10 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use events::{Partition, PartitionCount, StreamId};
+use chrono::DateTime;
+use events::{Address, Partition, PartitionCount, RecordedEvent, StreamId};
 
+use super::judge::Placed;
 use crate::entry::{Entry, Write};
 use crate::key_hash::{LockKey, StreamKey, claim_partition, home_partition, outcome_partition};
 
@@ -95,6 +97,30 @@ impl Candidate {
     /// The keys of the streams that it writes.
     pub(super) fn write_keys(&self) -> &[StreamKey] {
         &self.streams[self.entry.conditions.len()..]
+    }
+
+    /// The event that it placed, as the store holds it from its commit on.
+    pub(super) fn recorded(&self, placed: &Placed, recorded_at: i64) -> RecordedEvent {
+        let Write { stream, events, .. } = &self.entry.writes[placed.write];
+        let event = &events[placed.event];
+        RecordedEvent {
+            address: Address {
+                partition: placed.partition,
+                position: placed.position,
+            },
+            stream_no: placed.number,
+            sequence: placed.sequence,
+            event_id: event.event_id,
+            tenant: stream.tenant.clone(),
+            aggregate_type: stream.aggregate_type.to_owned(),
+            aggregate_id: stream.id.clone(),
+            routing_key: stream.routing_key.clone(),
+            event_type: event.event_type.to_owned(),
+            event_version: event.event_version,
+            payload: event.payload.clone(),
+            metadata: event.metadata.clone(),
+            recorded_at: DateTime::from_timestamp_micros(recorded_at).unwrap_or_default(),
+        }
     }
 
     /// How much it adds to the statement that writes it.

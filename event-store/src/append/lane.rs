@@ -20,6 +20,7 @@ use super::unknown::{self, Resolution};
 use super::{AppendSettings, Heads};
 use crate::entry::AppendError;
 use crate::metrics;
+use crate::relay::HotEvents;
 use crate::store::EventStore;
 
 /// How often a batch is tried: a failure of the moment gets one more chance, then its clients are
@@ -50,6 +51,7 @@ pub(super) struct LaneSettings {
     pub(super) options: PgConnectOptions,
     pub(super) append: AppendSettings,
     pub(super) heads: Arc<watch::Sender<Heads>>,
+    pub(super) hot: Arc<HotEvents>,
     pub(super) stop: CancellationToken,
 }
 

@@ -46,6 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::entry::{AppendError, Entry, Verdict};
 use crate::metrics;
+use crate::relay::HotEvents;
 use crate::store::EventStore;
 use candidate::Candidate;
 use lane::Job;
@@ -109,6 +110,7 @@ struct Shared {
     homed_types: &'static [&'static str],
     queues: Vec<mpsc::Sender<Job>>,
     heads: watch::Receiver<Heads>,
+    hot: Arc<HotEvents>,
     stop: CancellationToken,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -131,6 +133,7 @@ impl Appender {
         let lanes = settings.lanes.min(store.partitions().get());
         let (sender, heads) = watch::channel(Heads::new(store.partitions()));
         let sender = Arc::new(sender);
+        let hot = Arc::new(HotEvents::new(store.partitions()));
         let stop = CancellationToken::new();
         let mut queues = Vec::new();
         let mut threads = Vec::new();
@@ -143,6 +146,7 @@ impl Appender {
                 options: options.clone(),
                 append: settings,
                 heads: Arc::clone(&sender),
+                hot: Arc::clone(&hot),
                 stop: stop.clone(),
             };
             threads.push(lane::start(lane, jobs)?);
@@ -156,6 +160,7 @@ impl Appender {
             homed_types: settings.homed_types,
             queues,
             heads,
+            hot,
             stop,
             threads,
         };
@@ -194,6 +199,11 @@ impl Appender {
     #[must_use]
     pub fn heads_changed(&self) -> watch::Receiver<Heads> {
         self.shared.heads.clone()
+    }
+
+    /// What the lanes have just committed, for the relay of this process.
+    pub(crate) fn hot_events(&self) -> Arc<HotEvents> {
+        Arc::clone(&self.shared.hot)
     }
 
     /// How many entries wait at each lane.

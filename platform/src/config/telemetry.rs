@@ -14,7 +14,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 #[command(next_help_heading = "Telemetry")]
 pub struct TelemetryArgs {
     /// Which log lines are written, such as `info,sqlx=warn`
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    #[arg(
+        long,
+        env = "RUST_LOG",
+        default_value = "info,sqlx::postgres::notice=warn"
+    )]
     pub rust_log: String,
     /// Where traces go by OTLP (http/protobuf), such as http://localhost:4318; unset = nowhere
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT")]

@@ -55,52 +55,128 @@ impl HttpCode {
         HttpCode::Unavailable,
     ];
 
-    fn row(self) -> (u16, &'static str, &'static str) {
+    fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
-            HttpCode::BadRequest => (400, "bad_request", "The request is not understood."),
-            HttpCode::InvalidHeader => (400, "invalid_header", "A header is not understood."),
-            HttpCode::InvalidJson => (400, "invalid_json", "The body is not valid JSON."),
-            HttpCode::WrongType => (400, "wrong_type", "A field is of the wrong type."),
-            HttpCode::InvalidFields => (422, "invalid_fields", "A field breaks a rule."),
+            HttpCode::BadRequest => (
+                400,
+                "bad_request",
+                "The request is not understood.",
+                "send a request as /openapi.json describes it",
+            ),
+            HttpCode::InvalidHeader => (
+                400,
+                "invalid_header",
+                "A header is not understood.",
+                "`errors` names each header and says what is allowed",
+            ),
+            HttpCode::InvalidJson => (
+                400,
+                "invalid_json",
+                "The body is not valid JSON.",
+                "send one JSON object in UTF-8",
+            ),
+            HttpCode::WrongType => (
+                400,
+                "wrong_type",
+                "A field is of the wrong type.",
+                "`errors` names each field and the type that it must have",
+            ),
+            HttpCode::InvalidFields => (
+                422,
+                "invalid_fields",
+                "A field breaks a rule.",
+                "`errors` names each field and says what is allowed",
+            ),
             HttpCode::InvalidParameter => (
                 422,
                 "invalid_parameter",
                 "A parameter of the URL is not allowed.",
+                "`errors` names each parameter and says what is allowed",
             ),
-            HttpCode::TokenMissing => (401, "token_missing", "A bearer token is required."),
-            HttpCode::TokenInvalid => (401, "token_invalid", "The token is not accepted."),
-            HttpCode::Forbidden => (403, "forbidden", "The token does not allow this."),
-            HttpCode::RouteUnknown => (404, "route_unknown", "There is no such route."),
+            HttpCode::TokenMissing => (
+                401,
+                "token_missing",
+                "A bearer token is required.",
+                "send the header `Authorization: Bearer` with a token",
+            ),
+            HttpCode::TokenInvalid => (
+                401,
+                "token_invalid",
+                "The token is not accepted.",
+                "get a new token and send it as `Authorization: Bearer`",
+            ),
+            HttpCode::Forbidden => (
+                403,
+                "forbidden",
+                "The token does not allow this.",
+                "ask with a token whose role may do this",
+            ),
+            HttpCode::RouteUnknown => (
+                404,
+                "route_unknown",
+                "There is no such route.",
+                "/openapi.json lists the routes",
+            ),
             HttpCode::MethodNotAllowed => (
                 405,
                 "method_not_allowed",
                 "The route does not know this method.",
+                "/openapi.json lists the methods of each route",
             ),
             HttpCode::NotAcceptable => (
                 406,
                 "not_acceptable",
                 "No representation that the client accepts exists.",
+                "accept application/json and no unknown encoding",
             ),
-            HttpCode::BodyTooLarge => (413, "body_too_large", "The body is too large."),
-            HttpCode::BodyTooSlow => (503, "body_too_slow", "The body arrived too slowly."),
+            HttpCode::BodyTooLarge => (
+                413,
+                "body_too_large",
+                "The body is too large.",
+                "send less; /v1/limits says how much is allowed",
+            ),
+            HttpCode::BodyTooSlow => (
+                503,
+                "body_too_slow",
+                "The body arrived too slowly.",
+                "send the request again, faster",
+            ),
             HttpCode::UnsupportedMediaType => (
                 415,
                 "unsupported_media_type",
                 "The body's media type is not supported.",
+                "send application/json",
             ),
-            HttpCode::RateLimited => (429, "rate_limited", "Too many requests."),
-            HttpCode::Internal => (500, "internal", "Something went wrong on our side."),
+            HttpCode::RateLimited => (
+                429,
+                "rate_limited",
+                "Too many requests.",
+                "wait as long as Retry-After says, then ask again",
+            ),
+            HttpCode::Internal => (
+                500,
+                "internal",
+                "Something went wrong on our side.",
+                "try again later; if it stays, report the request_id",
+            ),
             HttpCode::DeadlineExceeded => (
                 503,
                 "deadline_exceeded",
                 "The answer was not ready in time.",
+                "ask again",
             ),
             HttpCode::KeysUnavailable => (
                 503,
                 "keys_unavailable",
                 "Tokens cannot be verified at the moment.",
+                "ask again; the keys that tokens are verified with cannot be had",
             ),
-            HttpCode::Unavailable => (503, "unavailable", "The service is not available."),
+            HttpCode::Unavailable => (
+                503,
+                "unavailable",
+                "The service is not available.",
+                "nothing was done; send the request again",
+            ),
         }
     }
 }
@@ -116,5 +192,9 @@ impl ProblemCode for HttpCode {
 
     fn title(&self) -> &'static str {
         self.row().2
+    }
+
+    fn advice(&self) -> &'static str {
+        self.row().3
     }
 }

@@ -23,6 +23,8 @@ pub trait ProblemCode {
     fn status(&self) -> StatusCode;
     /// A short sentence that is the same for every occurrence.
     fn title(&self) -> &'static str;
+    /// What the client can do about it: the `detail` of a problem that says nothing more exact.
+    fn advice(&self) -> &'static str;
 }
 
 /// One thing that is wrong with a request.
@@ -46,7 +48,7 @@ struct Facts {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
-    detail: Option<Cow<'static, str>>,
+    detail: Cow<'static, str>,
     errors: Vec<FieldProblem>,
     headers: Vec<(HeaderName, HeaderValue)>,
     request_id: Option<Box<str>>,
@@ -63,9 +65,8 @@ pub struct ProblemBody<'a> {
     title: &'a str,
     /// The HTTP status.
     status: u16,
-    /// What happened this time.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<&'a str>,
+    /// What happened this time, or what to do about it.
+    detail: &'a str,
     /// The stable name to match on.
     code: &'a str,
     /// The id of the request, as in the header `X-Request-Id` and in our log.
@@ -83,7 +84,7 @@ impl Problem {
             status: code.status(),
             code: code.code(),
             title: code.title(),
-            detail: None,
+            detail: Cow::Borrowed(code.advice()),
             errors: Vec::new(),
             headers: Vec::new(),
             request_id: None,
@@ -103,10 +104,10 @@ impl Problem {
         problem
     }
 
-    /// Says what happened this time. Never text of an inner error.
+    /// Says what happened this time, instead of the code's advice. Never text of an inner error.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Problem {
-        self.facts.detail = Some(detail.into());
+        self.facts.detail = detail.into();
         self
     }
 
@@ -180,7 +181,7 @@ impl Problem {
             r#type: format!("urn:runnel:problem:{}", self.facts.code),
             title: self.facts.title,
             status: self.facts.status.as_u16(),
-            detail: self.facts.detail.as_deref(),
+            detail: &self.facts.detail,
             code: self.facts.code,
             request_id,
             errors: &self.facts.errors,

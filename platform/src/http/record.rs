@@ -58,7 +58,10 @@ impl<B: MessageBody + Unpin> MessageBody for Recorded<B> {
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
         let this = self.get_mut();
         let polled = Pin::new(&mut this.body).poll_next(context);
-        if let Poll::Ready(Some(Ok(chunk))) = &polled {
+        // The body of an answer to HEAD is made, for its length, and not sent.
+        if let Poll::Ready(Some(Ok(chunk))) = &polled
+            && this.record.method != "HEAD"
+        {
             this.record.bytes += chunk.len() as u64;
         }
         polled

@@ -6,7 +6,7 @@ mod otlp;
 
 use std::error::Error;
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -48,6 +48,31 @@ pub enum TelemetryError {
     Thread(#[source] std::io::Error),
 }
 
+/// Where the log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOutput {
+    /// Standard output: a service has nothing else to say there.
+    Stdout,
+    /// Standard error: standard output is for what the program tells a person.
+    Stderr,
+}
+
+impl LogOutput {
+    fn is_terminal(self) -> bool {
+        match self {
+            Self::Stdout => std::io::stdout().is_terminal(),
+            Self::Stderr => std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn open(self) -> Box<dyn Write + Send> {
+        match self {
+            Self::Stdout => Box::new(std::io::stdout()),
+            Self::Stderr => Box::new(std::io::stderr()),
+        }
+    }
+}
+
 /// Starts logs (JSON lines on standard output, readable ones on a terminal), traces (when there is
 /// a collector) and the panic hook, for the whole process. Call it inside the tokio runtime.
 ///
@@ -57,18 +82,34 @@ pub fn init(
     service: &'static str,
     settings: &TelemetrySettings,
 ) -> Result<TelemetryGuard, TelemetryError> {
+    init_to(LogOutput::Stdout, service, settings)
+}
+
+/// [`init`] with the log elsewhere.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_to(
+    output: LogOutput,
+    service: &'static str,
+    settings: &TelemetrySettings,
+) -> Result<TelemetryGuard, TelemetryError> {
     let filter = EnvFilter::try_new(&settings.filter).map_err(TelemetryError::Filter)?;
     let provider = otlp::provider(service, settings).map_err(TelemetryError::Exporter)?;
-    let on_terminal = std::io::stdout().is_terminal();
+    let on_terminal = output.is_terminal();
     let lines = if on_terminal {
         None
     } else {
-        Some(LineWriter::start(std::io::stdout()).map_err(TelemetryError::Thread)?)
+        Some(LineWriter::start(output.open()).map_err(TelemetryError::Thread)?)
     };
     let json = lines
         .as_ref()
         .map(|lines| JsonLog::new(service, lines.sink()));
-    let readable = on_terminal.then(|| tracing_subscriber::fmt::layer().with_target(false));
+    let readable = on_terminal.then(|| {
+        tracing_subscriber::fmt::layer()
+            .with_target(false)
+            .with_writer(move || output.open())
+    });
     tracing_subscriber::registry()
         .with(filter)
         .with(provider.as_ref().map(otlp::layer))

@@ -1,7 +1,5 @@
 //! `projector completions SHELL`.
 
-use std::io::Write as _;
-
 use clap::CommandFactory as _;
 
 /// For which shell.
@@ -19,6 +17,5 @@ pub(super) fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
         "projector",
         &mut script,
     );
-    std::io::stdout().write_all(&script)?;
-    Ok(())
+    Ok(platform::output::write(&script)?)
 }

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use platform::output::OutputError;
 use serde::Serialize;
 
 /// For whom the output is.
@@ -17,7 +18,7 @@ pub(super) enum Output {
 
 /// Writes a line to standard output.
 pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
-    writeln!(anstream::stdout(), "{line}")?;
+    writeln!(anstream::stdout(), "{line}").map_err(OutputError::from)?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use anyhow::Context as _;
 use platform::admin::{self, Readiness};
 use platform::config::{
-    AdminArgs, DatabaseArgs, Problems, ProcessArgs, RedisArgs, ShutdownArgs, TelemetryArgs,
+    AdminArgs, DatabaseArgs, KafkaArgs, Problems, ProcessArgs, RedisArgs, ShutdownArgs,
+    TelemetryArgs,
 };
 use platform::shutdown::Shutdown;
 
@@ -27,6 +28,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     redis: RedisArgs,
     #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
     admin: AdminArgs,
     #[command(flatten)]
     telemetry: TelemetryArgs,
@@ -43,6 +46,7 @@ pub(super) async fn run(args: RunArgs) -> anyhow::Result<()> {
         database: args.database.validate(&mut problems),
         engine: args.projection.validate(&mut problems),
         cache: args.projection.cache(redis, &mut problems),
+        kafka: args.kafka.validate(&mut problems),
     };
     let admin = args.admin.validate(ADMIN_DEFAULT, &mut problems);
     let telemetry = args.telemetry.validate(&mut problems);

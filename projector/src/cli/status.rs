@@ -13,8 +13,20 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
 
+/// The columns that do not explain themselves.
+const LEGEND: &str = "\
+Columns:
+  STATE        active is served; filling is not yet; standby was, and can be again; paused is fed
+               by nobody until it is resumed
+  POSITION     the last event that the partition's rows contain
+  HEAD         the last event of the partition in the event store
+  LAG          how many events lie between the two; LAG SECONDS, since when
+  PARKED       keys whose events wait for an operator; see `projector parked list`
+  FED          whether a live `projector run` holds the partition's lease and so feeds it now";
+
 /// What to show, and how.
 #[derive(Debug, clap::Args)]
+#[command(after_help = LEGEND)]
 pub(super) struct StatusArgs {
     /// Only this projection
     projection: Option<String>,
@@ -68,6 +80,7 @@ fn shown(standings: &[Standing]) -> String {
         "LAG SECONDS",
         "PARKED",
         "FED",
+        "SOURCE",
     ];
     let mut table = table(&header, &[1, 3, 4, 5, 6, 7, 8]);
     for one in standings {
@@ -83,6 +96,7 @@ fn shown(standings: &[Standing]) -> String {
             format!("{:.1}", one.lag_seconds),
             one.parked_keys.to_string(),
             if one.fed { "yes" } else { "no" }.to_owned(),
+            one.source.clone(),
         ]);
     }
     text(&table)

@@ -37,6 +37,9 @@ pub(super) struct ForkArgs {
     /// The greatest incarnation known to have been handed out, when the restored store is older
     #[arg(long, default_value_t = 0)]
     above: i32,
+    /// Only show what would become void, and begin nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -172,9 +175,31 @@ impl Shown {
 
 async fn fork(args: ForkArgs) -> anyhow::Result<()> {
     let pool = args.connect.connect()?;
+    if args.dry_run {
+        return foretell(&pool, args.above).await;
+    }
     let number = incarnation::fork(&pool, args.above).await;
     let number = number.context("the next incarnation could not be begun")?;
     say(format!(
         "incarnation {number} has begun: tokens and checkpoints above the present heads are void"
     ))
+}
+
+/// What a fork would begin with, as the store stands at this moment.
+async fn foretell(pool: &PgPool, above: i32) -> anyhow::Result<()> {
+    let info = store_info::info(pool)
+        .await
+        .context("there is no event store to be read")?;
+    let newest = info.incarnations.last().map_or(0, |one| one.number);
+    let next = newest.max(above) + 1;
+    say(format!(
+        "incarnation {next} would follow {newest}: tokens and checkpoints above these heads would \
+         become void"
+    ))?;
+    let mut heads = table(&["PARTITION", "HEAD"], &[0, 1]);
+    for head in &info.heads {
+        heads.add_row([head.partition.to_string(), head.position.to_string()]);
+    }
+    say(text(&heads))?;
+    say("nothing was done (--dry-run)")
 }

@@ -46,6 +46,7 @@ impl Engine {
             }
             changed |= self.plan().set(scope.projection, held, known);
         }
+        self.inner.source.retain(&self.plan().fed());
         self.find_rewound().await?;
         self.plan().attended();
         if changed {

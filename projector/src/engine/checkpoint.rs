@@ -23,6 +23,7 @@ pub(crate) struct Checkpoint {
     pub(crate) position: i64,
     pub(crate) epoch: i64,
     pub(crate) parked_version: i64,
+    pub(crate) kafka_offset: Option<i64>,
 }
 
 /// Writes the lease's epoch into the checkpoint, when the lease is still ours, and reads it. It
@@ -35,27 +36,30 @@ from projection.lease as l
 where c.projection = $1 and c.generation = $2 and c.partition = $3
     and l.projection = c.projection and l.partition = c.partition
     and l.revision = $4 and l.owner = $5 and l.epoch = $6 and c.epoch <= l.epoch
-returning c.incarnation, c.position, c.epoch, c.parked_version";
+returning c.incarnation, c.position, c.epoch, c.parked_version, c.kafka_offset";
 
 /// The fence. The row's lock keeps parking, retries and switches out until the batch has committed.
-/// The notification wakes waiting readers and is sent by the commit, once per batch.
+/// The notification wakes waiting readers and is sent by the commit, once per batch. Events that
+/// were checked against an older incarnation than the store's are not applied: they may be void.
 const MOVE: &str = "
 with moved as (
     update projection.checkpoint
-    set position = $6, incarnation = $7, recorded_at = $8, updated_at = clock_timestamp()
+    set position = $6, incarnation = $7, recorded_at = $8, kafka_offset = $9,
+        updated_at = clock_timestamp()
     where projection = $1 and generation = $2 and partition = $3 and position = $4 and epoch = $5
+        and $7 = (select incarnation from event_store.partition_head where partition = $3)
     returning parked_version
 )
 select parked_version, pg_notify('projection_checkpoint', concat_ws(' ', $1, $2, $3, $6))
 from moved";
 
 const READ: &str = "
-select incarnation, position, epoch, parked_version
+select incarnation, position, epoch, parked_version, kafka_offset
 from projection.checkpoint
 where projection = $1 and generation = $2 and partition = $3";
 
 const LOCK: &str = "
-select incarnation, position, epoch, parked_version
+select incarnation, position, epoch, parked_version, kafka_offset
 from projection.checkpoint
 where projection = $1 and generation = $2 and partition = $3
 for update";
@@ -74,6 +78,7 @@ pub(crate) struct Move {
     pub(crate) to: i64,
     pub(crate) incarnation: i32,
     pub(crate) recorded_at: DateTime<Utc>,
+    pub(crate) kafka_offset: Option<i64>,
 }
 
 /// The checkpoint, if the lease is still held by `owner` at `epoch`.
@@ -112,6 +117,7 @@ pub(crate) async fn advance(
         .bind(by.to)
         .bind(by.incarnation)
         .bind(by.recorded_at)
+        .bind(by.kafka_offset)
         .fetch_optional(connection)
         .await?;
     row.map(|row| row.try_get(0)).transpose()
@@ -168,5 +174,6 @@ fn checkpoint(row: &PgRow) -> Result<Checkpoint, sqlx::Error> {
         position: row.try_get(1)?,
         epoch: row.try_get(2)?,
         parked_version: row.try_get(3)?,
+        kafka_offset: row.try_get(4)?,
     })
 }

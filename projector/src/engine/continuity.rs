@@ -3,7 +3,7 @@
 
 use events::{Partition, RecordedEvent};
 
-use super::source::{Source, SourceError};
+use super::source::{Ask, Source, SourceError};
 
 /// A dense run of events from a cursor on, and what it took to get it.
 #[derive(Debug, Default)]
@@ -30,15 +30,14 @@ pub(crate) enum ContinuityError {
     },
 }
 
-/// The part of `yielded` that continues `after`, holes filled from `store`.
+/// The part of `yielded` that continues the cursor, holes filled from `store`.
 pub(crate) async fn continue_from(
-    partition: Partition,
-    after: i64,
+    ask: &Ask,
     yielded: Vec<RecordedEvent>,
     store: &dyn Source,
 ) -> Result<Continued, ContinuityError> {
     let mut continued = Continued::default();
-    let mut last = after;
+    let (partition, mut last) = (ask.partition, ask.after);
     for event in yielded {
         let address = event.address;
         if address.partition != partition {
@@ -52,7 +51,7 @@ pub(crate) async fn continue_from(
             continue;
         }
         if address.position > last + 1 {
-            let filling = fill(partition, last, address.position, store).await?;
+            let filling = fill(ask, last, address.position, store).await?;
             continued.events.extend(filling);
             continued.holes_filled += 1;
         }
@@ -64,16 +63,21 @@ pub(crate) async fn continue_from(
 
 /// The events between `last` and `next`, both exclusive.
 async fn fill(
-    partition: Partition,
+    ask: &Ask,
     last: i64,
     next: i64,
     store: &dyn Source,
 ) -> Result<Vec<RecordedEvent>, ContinuityError> {
+    let partition = ask.partition;
     let mut filling: Vec<RecordedEvent> = Vec::new();
     let mut at = last;
     while at + 1 < next {
-        let missing = usize::try_from(next - at - 1).unwrap_or(usize::MAX);
-        let stretch = store.read(partition, at, missing).await?;
+        let missing = Ask {
+            after: at,
+            limit: usize::try_from(next - at - 1).unwrap_or(usize::MAX),
+            ..ask.clone()
+        };
+        let stretch = store.read(missing).await?;
         let absent = ContinuityError::NotInStore {
             partition,
             position: at + 1,

@@ -15,7 +15,8 @@ use super::batch::{BatchLimits, Pace};
 use super::checkpoint::{self, Checkpoint, CheckpointKey, Move};
 use super::parked::{self, ParkedEvent, ParkedKeys};
 use super::poison::{self, ApplyFailure};
-use crate::cache::Batch;
+use super::proof::Proof;
+use crate::cache::Committed;
 
 /// The rows and the checkpoint are lost together or kept together, and the events are still in the
 /// store: so the commit does not wait for the disk. After a crash of PostgreSQL the checkpoint is
@@ -36,7 +37,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum BatchEnd {
     /// Rows and checkpoint are committed.
-    Committed { batch: Arc<Batch>, parked: u64 },
+    Committed { batch: Arc<Committed>, parked: u64 },
     /// The checkpoint is not where it was expected, or is another's: it must be read again.
     Unexpected,
     /// The set of parked keys changed under the batch: it must be read again.
@@ -52,6 +53,17 @@ enum Attempt {
     Poisoned,
 }
 
+/// What one transaction applies.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch<'e> {
+    /// They continue the cursor.
+    pub(crate) events: &'e [RecordedEvent],
+    /// In which they were read.
+    pub(crate) incarnation: i32,
+    /// Where Kafka goes on behind them, when it gave them.
+    pub(crate) kafka_offset: Option<i64>,
+}
+
 /// The cursor; its owner is the only one who moves it.
 pub(crate) struct Cursor {
     pub(crate) key: CheckpointKey,
@@ -59,11 +71,17 @@ pub(crate) struct Cursor {
     pub(crate) epoch: i64,
     pub(crate) position: i64,
     pub(crate) incarnation: i32,
+    /// What the checkpoint says of Kafka.
+    pub(crate) kafka_offset: Option<i64>,
     pub(crate) pace: Pace,
+    /// Kept by a rebuild.
+    pub(crate) proof: Option<Proof>,
+    /// Events that an operator gave up before; they have their rows among the parked ones.
+    pub(crate) given_up: BTreeSet<i64>,
     parked: ParkedKeys,
     /// A batch whose commit was not answered: it is announced if the checkpoint says that it
     /// happened.
-    unanswered: Option<Arc<Batch>>,
+    unanswered: Option<Arc<Committed>>,
     failures: u32,
     not_before: Option<Instant>,
     is_lost: bool,
@@ -84,7 +102,10 @@ impl Cursor {
             is_lost: false,
             position: from.position,
             incarnation: from.incarnation,
+            kafka_offset: from.kafka_offset,
             pace,
+            proof: None,
+            given_up: BTreeSet::new(),
             parked: ParkedKeys::default(),
             unanswered: None,
             failures: 0,
@@ -144,29 +165,26 @@ impl Cursor {
         &mut self,
         pool: &PgPool,
         now: Checkpoint,
-    ) -> Result<Option<Arc<Batch>>, sqlx::Error> {
+    ) -> Result<Option<Arc<Committed>>, sqlx::Error> {
         let unanswered = self.unanswered.take();
         self.position = now.position;
         self.incarnation = now.incarnation;
+        self.kafka_offset = now.kafka_offset;
         self.load_parked(pool, now.parked_version).await?;
         Ok(unanswered.filter(|batch| batch.applied.position == now.position))
     }
 
-    /// Applies `events`, which continue the cursor, in one transaction: rows and checkpoint
-    /// together.
+    /// Applies `batch` in one transaction: rows and checkpoint together.
     pub(crate) async fn commit_batch(
         &mut self,
         pool: &PgPool,
-        incarnation: i32,
-        events: &[RecordedEvent],
+        batch: Batch<'_>,
         parked_keys_max: usize,
     ) -> Result<BatchEnd, sqlx::Error> {
         let begun = Instant::now();
-        let mut attempt = self.attempt(pool, incarnation, events, None).await;
+        let mut attempt = self.attempt(pool, batch, None).await;
         if matches!(attempt, Ok(Attempt::Poisoned)) {
-            attempt = self
-                .attempt(pool, incarnation, events, Some(parked_keys_max))
-                .await;
+            attempt = self.attempt(pool, batch, Some(parked_keys_max)).await;
         }
         if attempt.as_ref().is_err_and(is_statement_timeout) {
             self.pace.halve();
@@ -190,11 +208,10 @@ impl Cursor {
     async fn attempt(
         &mut self,
         pool: &PgPool,
-        incarnation: i32,
-        events: &[RecordedEvent],
+        batch: Batch<'_>,
         parked_keys_max: Option<usize>,
     ) -> Result<Attempt, sqlx::Error> {
-        let Some(last) = events.last() else {
+        let Some(last) = batch.events.last() else {
             return Ok(Attempt::End(BatchEnd::Unexpected));
         };
         let begin = if parked_keys_max.is_some() {
@@ -207,8 +224,9 @@ impl Cursor {
             from: self.position,
             epoch: self.epoch,
             to: last.address.position,
-            incarnation,
+            incarnation: batch.incarnation,
             recorded_at: last.recorded_at,
+            kafka_offset: batch.kafka_offset,
         };
         let version = checkpoint::advance(&mut transaction, self.key, moved).await?;
         match version {
@@ -218,8 +236,9 @@ impl Cursor {
             }
             Some(_) => {}
         }
-        let (clean, mut parked) = self.set_aside(events);
+        let (clean, mut parked) = self.set_aside(batch.events);
         let projection = self.projection;
+        let mut applied = clean.len();
         let mut effects = match parked_keys_max {
             None => {
                 match poison::apply(&mut transaction, projection, self.target(), &clean).await {
@@ -234,6 +253,7 @@ impl Cursor {
             Some(_) => {
                 let sifted =
                     poison::sift(&mut transaction, projection, self.target(), &clean).await?;
+                applied -= sifted.parked.len();
                 parked.extend(sifted.parked);
                 sifted.effects
             }
@@ -245,24 +265,30 @@ impl Cursor {
             return end(transaction, BatchEnd::Suspect).await;
         }
         parked::insert(&mut transaction, self.key, &parked).await?;
-        effects.written.extend(self.withheld(events, &parked));
+        effects.written.extend(self.withheld(batch.events, &parked));
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
+        }
+        let proof = self.proof.map(|proof| proof.after(batch.events, applied));
+        if let Some(proof) = proof {
+            proof.save(&mut transaction, self.key, moved.to).await?;
         }
         let committed = self
             .commit(transaction, moved, keys, effects, &parked)
             .await?;
+        self.proof = proof;
         Ok(Attempt::End(committed))
     }
 
     /// The events that may be applied, and those that wait behind a parked one. Nothing is copied
     /// while nothing is parked.
     fn set_aside<'e>(&self, events: &'e [RecordedEvent]) -> (Cow<'e, [RecordedEvent]>, Parked) {
-        if self.parked.keys.is_empty() {
+        if self.parked.keys.is_empty() && self.given_up.is_empty() {
             return (Cow::Borrowed(events), Vec::new());
         }
+        let kept = |event: &&RecordedEvent| !self.given_up.contains(&event.address.position);
         let holds = |event: &&RecordedEvent| self.parked.holds(event);
-        let (behind, clean): (Vec<_>, Vec<_>) = events.iter().partition(holds);
+        let (behind, clean): (Vec<_>, Vec<_>) = events.iter().filter(kept).partition(holds);
         let parked = behind.into_iter().map(ParkedEvent::behind).collect();
         (Cow::Owned(clean.into_iter().cloned().collect()), parked)
     }
@@ -296,7 +322,7 @@ impl Cursor {
             position: moved.to,
             touched: effects.touched.into(),
         };
-        let batch = Arc::new(Batch {
+        let batch = Arc::new(Committed {
             applied,
             from: moved.from,
             incarnation: moved.incarnation,
@@ -307,6 +333,7 @@ impl Cursor {
         self.unanswered = None;
         self.position = moved.to;
         self.incarnation = moved.incarnation;
+        self.kafka_offset = moved.kafka_offset;
         self.parked = keys;
         for event in parked
             .iter()

@@ -1,19 +1,22 @@
 //! Generations: the tables `read_model.<name>_g<n>` behind the view `read_model.<name>`. The holder
 //! of partition 0's lease creates one when there is none of its revision, or when the store lost
 //! what the checkpoints say; everybody fills it; the same holder shows it once every partition has
-//! reached the heads that were recorded at the cut.
-
-use std::time::{Duration, Instant};
+//! reached the heads that were recorded at the cut. What a rebuild fills is left to it.
 
 use events::{Address, IncarnationLog, Partition};
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::lease::LeaseScope;
+use super::switch::{BEGIN_SWITCH, NOTIFY, Switch, identifier};
 
 /// What readers may do with a generation; the texts are the table's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Filling,
+    /// A rebuild that lives fills it.
+    Building,
+    /// The rebuild that filled it has died.
+    Abandoned,
     Active,
     Standby,
     Void,
@@ -23,6 +26,8 @@ impl State {
     fn parse(text: &str) -> Result<Self, sqlx::Error> {
         Ok(match text {
             "filling" => Self::Filling,
+            "building" => Self::Building,
+            "abandoned" => Self::Abandoned,
             "active" => Self::Active,
             "standby" => Self::Standby,
             "void" => Self::Void,
@@ -49,7 +54,8 @@ pub(crate) struct Generations(pub(crate) Vec<Generation>);
 impl Generations {
     /// Those that a process with this revision feeds.
     pub(crate) fn fed_by(&self, revision: i32) -> impl Iterator<Item = Generation> + '_ {
-        let fed = move |g: &&Generation| g.revision == revision && g.state != State::Void;
+        let is_fed = |state| matches!(state, State::Filling | State::Active | State::Standby);
+        let fed = move |g: &&Generation| g.revision == revision && is_fed(g.state);
         self.0.iter().filter(fed).copied()
     }
 
@@ -62,24 +68,29 @@ impl Generations {
     }
 
     /// A newer revision begins a generation of its own; an older one never replaces what a newer
-    /// made.
+    /// made. While a rebuild makes one, there is nothing to do but wait.
     fn lacks(&self, revision: i32) -> bool {
-        let mut alive = self.0.iter().filter(|g| g.state != State::Void);
+        let is_alive = |state| !matches!(state, State::Void | State::Abandoned);
+        let mut alive = self.0.iter().filter(|g| is_alive(g.state));
         alive.all(|g| g.revision < revision)
     }
 }
 
 const READ: &str = "
-select generation, revision, state
-from projection.generation
-where projection = $1
+select generation, revision,
+    case when state = 'building' and not exists (
+        select from projection.rebuild as r
+        where r.projection = g.projection and r.expires_at > clock_timestamp()
+    ) then 'abandoned' else state end
+from projection.generation as g
+where projection = $1 and state <> 'dropped'
 order by generation";
 
 const READ_CHECKPOINTS: &str = "
 select c.generation, c.partition, c.incarnation, c.position
 from projection.checkpoint as c
 join projection.generation as g using (projection, generation)
-where g.projection = $1 and g.state <> 'void'";
+where g.projection = $1 and g.state not in ('building', 'void')";
 
 /// Whoever acts on generations holds this row's lock, so nobody else can take partition 0
 /// meanwhile.
@@ -108,8 +119,6 @@ from projection.lease as l
 join event_store.partition_head as h using (partition)
 where l.projection = $1 and l.revision = $2";
 
-const NOTIFY: &str = "select pg_notify('projection_control', $1)";
-
 /// A store that lost its tail meanwhile may end below the cut: then its head is all there is.
 const HAS_REACHED_CUT: &str = "
 select bool_and(c.position >= least(g.cut[c.partition + 1], h.position))
@@ -123,37 +132,8 @@ select count(distinct (tenant_id, routing_key))
 from projection.parked
 where projection = $1 and generation = $2 and discarded_at is null";
 
-const LOCK_ACTIVE: &str = "
-select position
-from projection.checkpoint
-where projection = $1 and generation = $2
-order by partition
-for update";
-
-const IS_BEHIND: &str = "
-select exists (
-    select from projection.checkpoint as shown
-    join projection.checkpoint as next using (projection, partition)
-    where shown.projection = $1 and shown.generation = $2 and next.generation = $3
-        and next.position < shown.position
-)";
-
-const STAND_BY: &str = "
-update projection.generation set state = 'standby' where projection = $1 and state = 'active'";
-
-const ACTIVATE: &str = "
-update projection.generation
-set state = 'active', activated_at = clock_timestamp()
-where projection = $1 and generation = $2";
-
-/// Readers must never queue behind the switch for long: it gives way and is tried again.
-const BEGIN_SWITCH: &str = "begin; set local lock_timeout = '100ms'";
-
 /// A first fill may create large things, on a database that may be busy.
 const BEGIN_CREATE: &str = "begin; set local statement_timeout = 0";
-
-/// How long the shown generation's checkpoints are held still for the next one to come up to them.
-const CATCH_UP_MAX: Duration = Duration::from_millis(200);
 
 /// The generations of a projection.
 pub(crate) async fn read(pool: &PgPool, projection: &str) -> Result<Generations, sqlx::Error> {
@@ -284,41 +264,21 @@ async fn activate(
         return Ok(false);
     }
     let mut transaction = pool.begin_with(BEGIN_SWITCH).await?;
-    let ready = holds_first_lease(&mut transaction, scope).await?
-        && match shown {
-            Some(shown) => comes_up(&mut transaction, name, shown.number, next.number).await?,
-            None => true,
-        };
-    if !ready {
+    let switch = Switch {
+        projection: name,
+        tables,
+        shown: shown.map(|shown| shown.number),
+        next: next.number,
+    };
+    let switched =
+        holds_first_lease(&mut transaction, scope).await? && switch.make(&mut transaction).await?;
+    if switched {
+        transaction.commit().await?;
+        switch.tell();
+    } else {
         transaction.rollback().await?;
-        return Ok(false);
     }
-    for table in tables {
-        let table = identifier(table)?;
-        let show = format!(
-            "create or replace view read_model.{table} as select * from read_model.{table}_g{}",
-            next.number
-        );
-        sqlx::query(&show).execute(&mut *transaction).await?;
-    }
-    sqlx::query(STAND_BY)
-        .bind(name)
-        .execute(&mut *transaction)
-        .await?;
-    let query = sqlx::query(ACTIVATE).bind(name).bind(next.number);
-    query.execute(&mut *transaction).await?;
-    sqlx::query(NOTIFY)
-        .bind(name)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
-    tracing::info!(
-        projection = name,
-        generation = next.number,
-        "generation {} of {name} is shown",
-        next.number
-    );
-    Ok(true)
+    Ok(switched)
 }
 
 async fn has_reached_cut(pool: &PgPool, name: &str, number: i32) -> Result<bool, sqlx::Error> {
@@ -338,33 +298,6 @@ async fn count_parked(
     query.fetch_one(pool).await
 }
 
-/// Holds the shown generation's checkpoints still and gives the next one a moment to come up to
-/// them, so that the switch never shows an older state. The views are locked last, so no reader
-/// waits meanwhile.
-async fn comes_up(
-    connection: &mut PgConnection,
-    name: &str,
-    shown: i32,
-    next: i32,
-) -> Result<bool, sqlx::Error> {
-    let query = sqlx::query(LOCK_ACTIVE).bind(name).bind(shown);
-    query.execute(&mut *connection).await?;
-    let begun = Instant::now();
-    loop {
-        let query = sqlx::query_scalar(IS_BEHIND)
-            .bind(name)
-            .bind(shown)
-            .bind(next);
-        if !query.fetch_one(&mut *connection).await? {
-            return Ok(true);
-        }
-        if begun.elapsed() > CATCH_UP_MAX {
-            return Ok(false);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 async fn holds_first_lease(
     connection: &mut PgConnection,
     scope: LeaseScope,
@@ -376,16 +309,4 @@ async fn holds_first_lease(
         .fetch_optional(connection)
         .await?;
     Ok(epoch.is_some())
-}
-
-/// Names of projections and tables stand in statements as they are, so they are plain words.
-fn identifier(name: &str) -> Result<&str, sqlx::Error> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if !name.is_empty() && name.bytes().all(plain) {
-        Ok(name)
-    } else {
-        Err(sqlx::Error::Protocol(format!(
-            "`{name}` cannot be the name of a table"
-        )))
-    }
 }

@@ -63,12 +63,13 @@ where projection = $1 and revision = $2 and partition = $5
     and (owner is null or expires_at < clock_timestamp())
 returning epoch";
 
-/// In the transaction of TAKE: from its commit on the former owner's fence finds no row.
+/// In the transaction of TAKE: from its commit on the former owner's fence finds no row. What a
+/// rebuild fills is the rebuild's.
 const FENCE: &str = "
 update projection.checkpoint as c
 set epoch = $4
 from projection.generation as g
-where g.projection = $1 and g.revision = $2
+where g.projection = $1 and g.revision = $2 and g.state <> 'building'
     and c.projection = g.projection and c.generation = g.generation and c.partition = $3";
 
 const RELEASE: &str = "
@@ -118,7 +119,7 @@ pub(crate) async fn tend(
             held.remove(&partition);
         }
     } else if held.len() < share {
-        take_free(pool, scope, share, &mut held).await?;
+        take_free(pool, scope, (share, partitions), &mut held).await?;
     }
     Ok(held)
 }
@@ -171,7 +172,7 @@ fn fair_share(partitions: i64, rank: i64, daemons: i64) -> usize {
 async fn take_free(
     pool: &PgPool,
     scope: LeaseScope,
-    share: usize,
+    (share, partitions): (usize, u16),
     held: &mut Held,
 ) -> Result<(), sqlx::Error> {
     let free: Vec<i32> = sqlx::query_scalar(FREE)
@@ -179,6 +180,7 @@ async fn take_free(
         .bind(scope.revision)
         .fetch_all(pool)
         .await?;
+    let before = held.len();
     for number in free {
         if held.len() >= share {
             break;
@@ -198,6 +200,16 @@ async fn take_free(
                 "the lease of partition {partition} could not be taken; it is tried again"
             ),
         }
+    }
+    if held.len() > before {
+        tracing::info!(
+            projection = scope.projection,
+            revision = scope.revision,
+            taken = held.len() - before,
+            "feeding {} of {partitions} partitions of {}",
+            held.len(),
+            scope.projection
+        );
     }
     Ok(())
 }
@@ -228,7 +240,7 @@ async fn take(
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    tracing::info!(
+    tracing::debug!(
         projection = scope.projection,
         revision = scope.revision,
         partition = partition.0,

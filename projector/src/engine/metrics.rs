@@ -3,9 +3,11 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntGaugeVec, register_histogram,
-    register_histogram_vec, register_int_counter, register_int_gauge_vec,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, register_histogram_vec,
+    register_int_counter, register_int_counter_vec, register_int_gauge_vec,
 };
+
+use read_model::projection::Projection;
 
 const REGISTERED_ONCE: &str = "each metric is registered once, by its own static";
 const PER_CHECKPOINT: &[&str] = &["projection", "generation", "partition"];
@@ -60,16 +62,55 @@ pub(crate) static DUPLICATES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     .expect(REGISTERED_ONCE)
 });
 
-/// From the append to the commit of the view's rows.
-pub(crate) static VISIBILITY_LAG: LazyLock<Histogram> = LazyLock::new(|| {
-    register_histogram!(
+/// From the append to the commit of the view's rows, by the source that fed them.
+pub(crate) static VISIBILITY_LAG: LazyLock<HistogramVec> = LazyLock::new(|| {
+    register_histogram_vec!(
         HistogramOpts::new(
             "visibility_lag_seconds",
             "From the append of an event to the commit of its rows in an active generation"
         )
         .buckets(vec![
             0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0
-        ])
+        ]),
+        &["source"]
+    )
+    .expect(REGISTERED_ONCE)
+});
+
+/// Events that were applied or parked, by the source that gave them.
+pub(crate) static EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "projection_events_total",
+        "Events that were applied or parked, by the source that gave them",
+        &["projection", "source"]
+    )
+    .expect(REGISTERED_ONCE)
+});
+
+/// Records of the topic that are no events of this store.
+pub(crate) static RECORDS_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "source_records_dropped_total",
+        "Kafka records that were dropped: foreign, void, or ahead of the event store",
+        &["reason"]
+    )
+    .expect(REGISTERED_ONCE)
+});
+
+/// How often the store was read because Kafka gave nothing.
+pub(crate) static SILENCES: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "source_silences_total",
+        "Batches that the event store gave because Kafka was silent"
+    )
+    .expect(REGISTERED_ONCE)
+});
+
+/// Consumers that were stuck or broken.
+pub(crate) static CONSUMERS_REPLACED: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "source_consumers_replaced_total",
+        "Kafka consumers that gave nothing although there was something"
     )
     .expect(REGISTERED_ONCE)
 });
@@ -84,9 +125,25 @@ pub(crate) static BATCH_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
     .expect(REGISTERED_ONCE)
 });
 
-/// Makes every metric without labels exist before anything happened.
-pub(crate) fn register() {
+/// Makes the metrics exist before anything happened.
+pub(crate) fn register(projections: &[&'static dyn Projection]) {
+    for projection in projections {
+        EVENTS.with_label_values(&[projection.name(), "postgres"]);
+    }
     LazyLock::force(&HOLES_FILLED);
     LazyLock::force(&DUPLICATES_DROPPED);
-    LazyLock::force(&VISIBILITY_LAG);
+    VISIBILITY_LAG.with_label_values(&["postgres"]);
+}
+
+/// The same for what only Kafka brings.
+pub(crate) fn register_kafka() {
+    for projection in read_model::PROJECTIONS {
+        EVENTS.with_label_values(&[projection.name(), "kafka"]);
+    }
+    LazyLock::force(&SILENCES);
+    LazyLock::force(&CONSUMERS_REPLACED);
+    VISIBILITY_LAG.with_label_values(&["kafka"]);
+    for reason in ["foreign", "void", "ahead"] {
+        RECORDS_DROPPED.with_label_values(&[reason]);
+    }
 }

@@ -4,32 +4,37 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`source`] | where events come from |
+//! | [`source`], [`kafka`] | where events come from |
 //! | `continuity`, `batch` | what continues a cursor, and how much of it is one transaction |
 //! | `cursor`, `checkpoint` | the cursor and the transaction that moves it |
 //! | `poison`, [`parked`], [`repair`] | what cannot be applied |
 //! | `attend`, `lease`, `generation` | who works, and on which tables |
+//! | `switch` | another generation is shown |
+//! | `proof` | what a rebuild's cursor proves |
 //! | `rewind` | checkpoints that went back in a crash |
 //! | `step`, `run` | one batch, driven by tests; the loops, driven by the clock |
 //! | [`standing`] | how far everything is |
 
 mod attend;
-mod batch;
+pub(crate) mod batch;
 pub(crate) mod checkpoint;
 mod continuity;
-mod cursor;
-mod generation;
+pub(crate) mod cursor;
+pub(crate) mod generation;
+pub mod kafka;
 mod lease;
 mod metrics;
 pub mod parked;
 mod plan;
 mod poison;
+pub(crate) mod proof;
 pub mod repair;
 mod rewind;
 mod run;
 pub mod source;
 pub mod standing;
 mod step;
+pub(crate) mod switch;
 mod tell;
 mod trace;
 mod wake;
@@ -165,24 +170,14 @@ impl Engine {
     ) -> Result<Self, sqlx::Error> {
         let reader = store.partition_reader().on(pool.clone());
         let source = Arc::new(PostgresSource::new(reader));
-        Self::prepare(owner, pool, store, projections, settings, source).await
+        Self::open_with_source(owner, pool, store, projections, settings, source).await
     }
 
-    /// An engine that reads from `source`, and from the event store where the source leaves holes.
+    /// The same, reading from `source`, and from the event store where the source leaves holes.
     ///
     /// # Errors
     /// The database's.
     pub async fn open_with_source(
-        pool: PgPool,
-        store: &EventStore,
-        projections: &[&'static dyn Projection],
-        settings: EngineSettings,
-        source: Arc<dyn Source>,
-    ) -> Result<Self, sqlx::Error> {
-        Self::prepare(Uuid::new_v4(), pool, store, projections, settings, source).await
-    }
-
-    async fn prepare(
         owner: Uuid,
         pool: PgPool,
         store: &EventStore,
@@ -190,7 +185,7 @@ impl Engine {
         settings: EngineSettings,
         source: Arc<dyn Source>,
     ) -> Result<Self, sqlx::Error> {
-        metrics::register();
+        metrics::register(projections);
         let reader = store.partition_reader().on(pool.clone());
         let partitions = store.partitions();
         let log = event_store::incarnation::load_log(&pool).await?;

@@ -204,6 +204,7 @@ pub struct ParkedKey {
     pub behind: i64,
 }
 
+/// What a rebuild parked it tells itself; nobody else touches what it builds.
 const LIST: &str = "
 select distinct on (p.projection, p.generation, p.partition, p.tenant_id, p.routing_key)
     p.projection, p.generation, g.revision, p.partition, p.position, p.tenant_id, p.routing_key,
@@ -213,7 +214,7 @@ select distinct on (p.projection, p.generation, p.partition, p.tenant_id, p.rout
         partition by p.projection, p.generation, p.partition, p.tenant_id, p.routing_key) - 1
 from projection.parked as p
 join projection.generation as g using (projection, generation)
-where p.discarded_at is null and g.state <> 'void'
+where p.discarded_at is null and g.state not in ('building', 'void')
     and ($1::text is null or p.projection = $1)
     and ($2::integer is null or exists (
         select from projection.parked as named

@@ -88,6 +88,11 @@ impl Plan {
         self.held(name).into_keys().collect()
     }
 
+    /// Every partition of which something is fed here.
+    pub(crate) fn fed(&self) -> BTreeSet<Partition> {
+        self.held.values().flat_map(Held::keys).copied().collect()
+    }
+
     /// What is to be done at `partition`.
     pub(crate) fn tasks(
         &self,

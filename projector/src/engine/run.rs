@@ -148,9 +148,14 @@ impl Engine {
                 Outcome::Idle | Outcome::Fenced | Outcome::Suspect => IDLE_MAX,
                 Outcome::Trouble => TROUBLE_REST,
             };
+            let source = &self.inner.source;
+            let again = source.look_again(partition);
+            // What is overdue may be resting after trouble.
+            let rest = again.map_or(rest, |again| again.max(TROUBLE_REST).min(rest));
             tokio::select! {
                 () = self.inner.stopping.cancelled() => {}
                 () = self.slot(partition).wake.notified() => {}
+                () = source.arrived(partition) => {}
                 () = tokio::time::sleep(rest) => {}
             }
         }

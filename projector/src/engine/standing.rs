@@ -15,8 +15,9 @@ select g.projection, g.generation, g.revision, g.state, c.partition, c.incarnati
         from projection.parked as p
         where p.projection = c.projection and p.generation = c.generation
             and p.partition = c.partition and p.discarded_at is null),
-    l.owner is not null and l.expires_at > clock_timestamp(),
-    coalesce(o.paused, false)
+    g.state <> 'building' and l.owner is not null and l.expires_at > clock_timestamp(),
+    coalesce(o.paused, false),
+    case when c.kafka_offset is null then 'postgres' else 'kafka' end
 from projection.generation as g
 join projection.checkpoint as c using (projection, generation)
 join event_store.partition_head as h using (partition)
@@ -36,7 +37,7 @@ pub struct Standing {
     pub generation: i32,
     /// The revision of the fold that fills it.
     pub revision: i32,
-    /// `active`, `filling` or `standby`.
+    /// `active`, `filling`, `building` or `standby`.
     pub state: String,
     /// The partition.
     pub partition: u16,
@@ -56,6 +57,8 @@ pub struct Standing {
     pub fed: bool,
     /// Whether an operator has paused the projection.
     pub paused: bool,
+    /// Who gave the last batch: `kafka` or `postgres`.
+    pub source: String,
 }
 
 /// Reads how far `projection` has come, or every projection.
@@ -90,5 +93,6 @@ fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
         parked_keys: row.try_get(10)?,
         fed: row.try_get(11)?,
         paused: row.try_get(12)?,
+        source: row.try_get(13)?,
     })
 }

@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use events::{Address, Partition, RecordedEvent};
+use events::{Address, Partition};
 use tracing::Instrument as _;
 
 use super::batch::Pace;
 use super::checkpoint;
 use super::continuity::continue_from;
-use super::cursor::{BatchEnd, Cursor};
+use super::cursor::{Batch, BatchEnd, Cursor};
 use super::plan::Task;
 use super::repair::Bench;
-use super::source::Stretch;
+use super::source::{Ask, Stretch};
 use super::{Engine, metrics, trace};
 
 /// What a step came to. Of several cursors the most telling one counts: work done, then trouble,
@@ -49,7 +49,7 @@ impl Outcome {
 }
 
 impl Engine {
-    /// Looks at leases, generations and control rows, and then moves every partition by one
+    /// Looks at leases, generations, control rows and heads, and then moves every partition by one
     /// stretch.
     pub async fn step(&self) -> Outcome {
         let mut outcome = match self.attend().await {
@@ -59,6 +59,9 @@ impl Engine {
                 Outcome::Trouble
             }
         };
+        if let Err(error) = self.look_at_heads().await {
+            tracing::debug!(error = %error, "the heads could not be read");
+        }
         for partition in self.inner.partitions.iter() {
             outcome = outcome.and(self.step_partition(partition).await);
         }
@@ -102,6 +105,9 @@ impl Engine {
             let (group, later) = rest.split_at_mut(length);
             outcome = outcome.and(self.feed(partition, group).await);
             rest = later;
+        }
+        if let Some(least) = cursors.iter().map(|cursor| cursor.position).min() {
+            self.inner.source.applied(partition, least);
         }
         let lost: BTreeSet<_> = cursors
             .iter()
@@ -153,15 +159,18 @@ impl Engine {
 
     /// Reads once and moves every cursor of the group, which all stand at the same position.
     async fn feed(&self, partition: Partition, group: &mut [&mut Cursor]) -> Outcome {
-        let Some(after) = group.first().map(|cursor| cursor.position) else {
+        let Some(first) = group.first() else {
             return Outcome::Idle;
         };
-        let limit = group
-            .iter()
-            .map(|cursor| cursor.pace.events())
-            .max()
-            .unwrap_or(1);
-        let stretch = match self.read(partition, after, limit).await {
+        let paces = group.iter().map(|cursor| cursor.pace.events());
+        let ask = Ask {
+            partition,
+            after: first.position,
+            limit: paces.max().unwrap_or(1),
+            kafka_offset: first.kafka_offset,
+            log: self.log(),
+        };
+        let stretch = match self.read(ask).await {
             Ok(stretch) => stretch,
             Err(error) => {
                 let mut outcome = Outcome::Idle;
@@ -189,13 +198,9 @@ impl Engine {
         outcome
     }
 
-    async fn read(
-        &self,
-        partition: Partition,
-        after: i64,
-        limit: usize,
-    ) -> Result<Stretch, Box<dyn std::error::Error + Send + Sync>> {
-        let stretch = self.inner.source.read(partition, after, limit).await?;
+    async fn read(&self, ask: Ask) -> Result<Stretch, Box<dyn std::error::Error + Send + Sync>> {
+        let (partition, after) = (ask.partition, ask.after);
+        let stretch = self.inner.source.read(ask.clone()).await?;
         if stretch.head < after {
             let message = format!(
                 "the checkpoint {partition}:{after} is above the head {}: the store lost its tail; \
@@ -204,7 +209,7 @@ impl Engine {
             );
             return Err(message.into());
         }
-        let continued = continue_from(partition, after, stretch.events, &self.inner.store).await?;
+        let continued = continue_from(&ask, stretch.events, &self.inner.store).await?;
         metrics::DUPLICATES_DROPPED.inc_by(continued.duplicates_dropped);
         metrics::HOLES_FILLED.inc_by(continued.holes_filled);
         if continued.holes_filled > 0 {
@@ -249,7 +254,13 @@ impl Engine {
         let mut rest = stretch.events.as_slice();
         while !rest.is_empty() && !self.inner.stopping.is_cancelled() {
             let count = cursor.cut(rest, self.inner.settings.batch);
-            let (batch, later) = rest.split_at(count);
+            let (events, later) = rest.split_at(count);
+            let batch = Batch {
+                events,
+                incarnation: stretch.incarnation,
+                // Only the stretch's end is known in Kafka.
+                kafka_offset: stretch.kafka_offset.filter(|_| later.is_empty()),
+            };
             match self.move_by(cursor, stretch, batch).await {
                 Ok(applied @ Outcome::Applied { .. }) => outcome = outcome.and(applied),
                 Ok(other) => return outcome.and(other),
@@ -270,7 +281,7 @@ impl Engine {
         &self,
         cursor: &mut Cursor,
         stretch: &Stretch,
-        batch: &[RecordedEvent],
+        batch: Batch<'_>,
     ) -> Result<Outcome, sqlx::Error> {
         if cursor.is_unanswered() {
             return self.read_again(cursor).await;
@@ -278,21 +289,19 @@ impl Engine {
         let begun = Instant::now();
         let parked_keys_max = self.inner.settings.parked_keys_max;
         let pool = &self.inner.pool;
-        let end = cursor
-            .commit_batch(pool, stretch.incarnation, batch, parked_keys_max)
-            .await?;
+        let end = cursor.commit_batch(pool, batch, parked_keys_max).await?;
         match end {
             BatchEnd::Committed {
                 batch: committed,
                 parked,
             } => {
                 self.plan().suspect(cursor.key, false);
-                self.tell_committed(cursor, stretch, batch, begun.elapsed());
+                self.tell_committed(cursor, stretch, batch.events, begun.elapsed());
                 if parked > 0 {
                     self.tell_parked(cursor);
                 }
                 self.publish(&committed);
-                let events = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+                let events = u64::try_from(batch.events.len()).unwrap_or(u64::MAX);
                 Ok(Outcome::Applied { events })
             }
             BatchEnd::Unexpected | BatchEnd::ParkedChanged => self.read_again(cursor).await,

@@ -12,14 +12,15 @@ use super::checkpoint::CheckpointKey;
 use super::cursor::Cursor;
 use super::source::Stretch;
 use super::{Engine, metrics, standing};
-use crate::cache::{Batch, Queue};
+use crate::cache::{Committed, Queue};
 
 impl Engine {
     /// Tells the lag metrics of what this engine feeds.
     pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
         for standing in standing::read(&self.inner.pool, None).await? {
             let held = self.plan().holds(&standing.projection);
-            if !held.contains(&Partition(standing.partition)) {
+            let fed_here = held.contains(&Partition(standing.partition));
+            if !fed_here || standing.state == "building" {
                 continue;
             }
             let generation = standing.generation.to_string();
@@ -38,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn publish(&self, batch: &Arc<Batch>) {
+    pub(super) fn publish(&self, batch: &Arc<Committed>) {
         // Nobody needs to listen.
         let _ = self.inner.applied.send(batch.applied.clone());
         let Some(follower) = self.inner.follower.get() else {
@@ -89,11 +90,16 @@ impl Engine {
         if behind == 0 {
             metrics::LAG_SECONDS.with_label_values(&labels).set(0);
         }
+        let source = stretch.fed_by();
+        metrics::EVENTS
+            .with_label_values(&[key.projection, source])
+            .inc_by(u64::try_from(batch.len()).unwrap_or(u64::MAX));
         if self.plan().is_active(key) {
+            let lag = metrics::VISIBILITY_LAG.with_label_values(&[source]);
             let now = Utc::now();
             for event in batch {
                 let age = (now - event.recorded_at).to_std().unwrap_or_default();
-                metrics::VISIBILITY_LAG.observe(age.as_secs_f64());
+                lag.observe(age.as_secs_f64());
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use event_store::Heads;
+use event_store::{Heads, ReadError};
 use events::Partition;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ impl Engine {
         let mut known = heads.borrow_and_update().positions.clone();
         while heads.changed().await.is_ok() {
             let now = heads.borrow_and_update().positions.clone();
+            self.tell_source(&now);
             self.wake_moved(&known, &now);
             known = now;
         }
@@ -67,9 +68,8 @@ impl Engine {
         let mut known = Vec::new();
         loop {
             tokio::time::sleep(self.inner.settings.silence_max).await;
-            match self.inner.reader.heads().await {
-                Ok(heads) => {
-                    let now: Vec<_> = heads.iter().map(|head| head.position).collect();
+            match self.look_at_heads().await {
+                Ok(now) => {
                     self.wake_moved(&known, &now);
                     known = now;
                 }
@@ -77,6 +77,23 @@ impl Engine {
                     tracing::debug!(error = %error, "the heads could not be read");
                     known.clear();
                 }
+            }
+        }
+    }
+
+    /// Reads every head and tells the source.
+    pub(super) async fn look_at_heads(&self) -> Result<Vec<i64>, ReadError> {
+        let heads = self.inner.reader.heads().await?;
+        let now: Vec<_> = heads.iter().map(|head| head.position).collect();
+        self.tell_source(&now);
+        Ok(now)
+    }
+
+    /// Tells the source the heads; the appender gives -1 for one that it has not seen yet.
+    fn tell_source(&self, heads: &[i64]) {
+        for (partition, head) in self.inner.partitions.iter().zip(heads) {
+            if *head >= 0 {
+                self.inner.source.heard(partition, Some(*head));
             }
         }
     }
@@ -97,9 +114,10 @@ impl Engine {
             .map(|number| number.trim().parse().ok().map(Partition))
             .collect();
         match partitions {
-            Some(partitions) => partitions
-                .into_iter()
-                .for_each(|partition| self.wake(partition)),
+            Some(partitions) => partitions.into_iter().for_each(|partition| {
+                self.inner.source.heard(partition, None);
+                self.wake(partition);
+            }),
             None => self.wake_all(),
         }
     }

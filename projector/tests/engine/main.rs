@@ -8,9 +8,12 @@
 mod batches;
 mod fencing;
 mod generations;
+mod kafka;
+mod kafka_void;
 mod leases;
 mod poison;
 mod repair;
 mod source_faults;
 mod stage;
 mod tally;
+mod topic;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use events::Partition;
-use projector::engine::source::{PostgresSource, Source, SourceError, Stretch};
+use projector::engine::source::{Ask, PostgresSource, Source, SourceError, Stretch};
 
 use crate::stage::Stage;
 use crate::tally::Tally;
@@ -18,19 +18,12 @@ struct Faulty {
 
 #[async_trait]
 impl Source for Faulty {
-    async fn read(
-        &self,
-        partition: Partition,
-        after: i64,
-        limit: usize,
-    ) -> Result<Stretch, SourceError> {
+    async fn read(&self, ask: Ask) -> Result<Stretch, SourceError> {
         let read = self.reads.fetch_add(1, Ordering::Relaxed);
         // From further back: duplicates at the beginning.
         let back = if read.is_multiple_of(2) { 3 } else { 0 };
-        let mut stretch = self
-            .store
-            .read(partition, (after - back).max(0), limit)
-            .await?;
+        let after = (ask.after - back).max(0);
+        let mut stretch = self.store.read(Ask { after, ..ask }).await?;
         let events = &mut stretch.events;
         match read % 5 {
             0 if events.len() > 4 => {
@@ -88,13 +81,8 @@ struct Ahead(PostgresSource);
 
 #[async_trait]
 impl Source for Ahead {
-    async fn read(
-        &self,
-        partition: Partition,
-        after: i64,
-        limit: usize,
-    ) -> Result<Stretch, SourceError> {
-        let mut stretch = self.0.read(partition, after, limit).await?;
+    async fn read(&self, ask: Ask) -> Result<Stretch, SourceError> {
+        let mut stretch = self.0.read(ask).await?;
         if let Some(last) = stretch.events.last_mut() {
             last.address.position += 2;
         }

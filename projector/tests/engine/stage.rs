@@ -87,7 +87,8 @@ impl Stage {
 
     pub(crate) async fn engine_on(&self, tally: &'static Tally, source: Arc<dyn Source>) -> Engine {
         let pool = self.pool.clone();
-        Engine::open_with_source(pool, &self.store, &[tally], settings(), source)
+        let owner = Uuid::new_v4();
+        Engine::open_with_source(owner, pool, &self.store, &[tally], settings(), source)
             .await
             .unwrap()
     }

@@ -27,6 +27,8 @@ fn help_is_what_it_was() {
     insta::assert_snapshot!("help_status", help(&["status", "--help"]));
     insta::assert_snapshot!("help_parked", help(&["parked", "--help"]));
     insta::assert_snapshot!("help_store", help(&["store", "--help"]));
+    insta::assert_snapshot!("help_topics", help(&["topics", "--help"]));
+    insta::assert_snapshot!("help_relay", help(&["relay", "refill", "--help"]));
 }
 
 #[test]
@@ -58,6 +60,17 @@ fn a_database_that_does_not_answer_is_an_error() {
         stderr(&output)
     );
     assert!(!stderr(&output).contains("hidden"), "{}", stderr(&output));
+}
+
+/// `projector … | head`: whoever reads has had enough, and that is no failure.
+#[test]
+fn a_reader_who_has_had_enough_is_no_error() {
+    let mut command = projector(&["completions", "bash"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command.stdout(writer).output().unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    assert_eq!(stderr(&output), "");
 }
 
 #[test]
@@ -172,6 +185,13 @@ async fn the_store_tells_what_it_is_and_can_be_forked() {
     assert_eq!(
         (&info["partitions"], &info["incarnation"]),
         (&4.into(), &1.into())
+    );
+    let foretold = world.projector(&["store", "fork", "--dry-run", "--above", "4"]);
+    assert!(
+        stdout(&foretold).contains("incarnation 5 would follow 1")
+            && stdout(&foretold).contains("nothing was done"),
+        "{}",
+        stderr(&foretold)
     );
     let forked = world.projector(&["store", "fork"]);
     assert!(

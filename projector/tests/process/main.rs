@@ -5,7 +5,10 @@
     reason = "a test ends where something is not as it says"
 )]
 
+mod broker;
 mod command_line;
+mod kafka;
 mod kill;
 mod wake;
 mod world;
+mod writer;

@@ -13,12 +13,13 @@ use read_model::Applied;
 use read_model::projection::{Projection, Target};
 use read_model::user_view::UserView;
 use reqwest::Client;
-use serde_json::Value;
 use sqlx::PgPool;
 use testkit::TestDatabase;
 use testkit::history::{History, registered, tenant};
 use tokio::sync::broadcast;
 use uuid::Uuid;
+
+pub(crate) use crate::reply::Reply;
 
 /// The secret of every test's process.
 pub(crate) const SECRET: [u8; 32] = [7; 32];
@@ -49,9 +50,9 @@ pub(crate) struct TestApp {
     signer: TokenSigner,
     log: Mutex<History>,
     news: broadcast::Sender<Applied>,
-    pool: PgPool,
+    pub(crate) pool: PgPool,
     _keys: tempfile::TempDir,
-    _database: TestDatabase,
+    _database: Option<TestDatabase>,
 }
 
 #[derive(Parser)]
@@ -76,13 +77,24 @@ impl TestApp {
         let pool = database.pool();
         let state = if setup.filling { "filling" } else { "active" };
         create_store(&pool, state).await;
+        let url = setup.database_url.clone().unwrap_or_else(|| database.url());
+        Self::start(pool, Some(database), &url, &setup).await
+    }
+
+    /// Another process on the same store, which this one outlives.
+    pub(crate) async fn spawn_beside(&self, setup: Setup) -> Self {
+        let database = self._database.as_ref().expect("the first process");
+        let url = setup.database_url.clone().unwrap_or_else(|| database.url());
+        Self::start(self.pool.clone(), None, &url, &setup).await
+    }
+
+    async fn start(pool: PgPool, database: Option<TestDatabase>, url: &str, setup: &Setup) -> Self {
         let signer = TokenSigner::generate("test").expect("a key");
         let keys = tempfile::tempdir().expect("a folder");
         let jwks = keys.path().join("jwks.json");
         let set = serde_json::json!({ "keys": [signer.jwk()] });
         std::fs::write(&jwks, set.to_string()).expect("written");
-        let url = setup.database_url.clone().unwrap_or_else(|| database.url());
-        let config = config(&url, jwks.to_str().expect("a path"), &setup.settings);
+        let config = config(url, jwks.to_str().expect("a path"), &setup.settings);
         let readiness = Readiness::new();
         let news = broadcast::Sender::new(64);
         let heard = if setup.listen {
@@ -269,6 +281,9 @@ pub(crate) fn config(url: &str, jwks: &str, settings: &[(&str, &str)]) -> query_
 /// A store of four partitions and generation 1 of the view, as store and engine make them.
 async fn create_store(pool: &PgPool, state: &str) {
     let statements = [
+        "insert into event_store.settings (store_id, partitions, format, secret_fingerprint)
+         values (gen_random_uuid(), 4, 1, 'none')"
+            .to_owned(),
         "insert into event_store.incarnation (number, system_identifier, timeline, heads)
          values (1, 1, 1, '{0,0,0,0}')"
             .to_owned(),
@@ -322,63 +337,5 @@ impl TestApp {
     /// The first fill is done.
     pub(crate) async fn activate(&self) {
         activate(&self.pool).await;
-    }
-}
-
-/// An answer.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    headers: reqwest::header::HeaderMap,
-    pub(crate) text: String,
-}
-
-impl Reply {
-    pub(crate) async fn of(response: reqwest::Response) -> Self {
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Self {
-            status,
-            headers,
-            text: response.text().await.expect("a body"),
-        }
-    }
-
-    /// The body.
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// A header, or nothing.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("ASCII"))
-    }
-
-    /// The problem's code.
-    pub(crate) fn code(&self) -> String {
-        assert_eq!(
-            self.header("content-type"),
-            "application/problem+json",
-            "{self:?}"
-        );
-        self.json()["code"].as_str().expect("a code").to_owned()
-    }
-
-    /// Status and code of a problem.
-    #[track_caller]
-    pub(crate) fn is_problem(&self, status: u16, code: &str) {
-        assert_eq!(
-            (self.status, self.code().as_str()),
-            (status, code),
-            "{self:?}"
-        );
-    }
-
-    /// Success.
-    #[track_caller]
-    pub(crate) fn is_ok(&self) -> &Self {
-        assert_eq!(self.status, 200, "{self:?}");
-        self
     }
 }

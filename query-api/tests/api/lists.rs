@@ -242,6 +242,26 @@ async fn every_bound_and_every_wrong_parameter_is_named() {
         reply.is_problem(422, "invalid_parameter");
         assert_eq!(reply.json()["errors"][0]["pointer"], pointer, "{path}");
     }
+    let of_another_form = [
+        (
+            "/v1/users?fields=id",
+            "belongs to GET /v1/users?ids=…; this is GET /v1/users, which takes limit, older",
+        ),
+        (
+            "/v1/users?email=a@b.example&limit=3",
+            "belongs to GET /v1/users?region=… and GET /v1/users; \
+             this is GET /v1/users?email=…, which takes email",
+        ),
+        (
+            "/v1/users?shoe=1",
+            "is no parameter of this route; GET /v1/users takes limit, older",
+        ),
+    ];
+    for (path, detail) in of_another_form {
+        let reply = app.get(path).await;
+        reply.is_problem(422, "invalid_parameter");
+        assert_eq!(reply.json()["errors"][0]["detail"], detail, "{path}");
+    }
     let reply = app.get("/v1/users?region=EU&limit=0&shoe=1").await;
     assert_eq!(
         reply.json()["errors"].as_array().map(Vec::len),

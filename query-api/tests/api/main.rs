@@ -2,6 +2,8 @@
 
 mod app;
 mod proxy;
+mod redis_writer;
+mod reply;
 
 mod documents;
 mod fills;
@@ -10,4 +12,7 @@ mod lists;
 mod one_snapshot;
 mod one_user;
 mod outages;
+mod pushes;
+mod shared_cache;
+mod shared_outages;
 mod tokens;

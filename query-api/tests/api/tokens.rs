@@ -291,3 +291,37 @@ async fn a_checkpoint_that_went_back_is_waited_for_and_not_served() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_of_partitions_without_events_says_so_and_takes_its_token_back() {
+    let app = TestApp::spawn().await;
+    let partition = app.partition(1);
+    let by_id = format!("1.{partition}.0");
+    let list = "1.0.0_1.1.0_1.2.0_1.3.0".to_owned();
+    let batch = format!("/v1/users?ids={}", Uuid::from_u128(1));
+    for (path, token) in [
+        (user(1), &by_id),
+        (batch, &by_id),
+        ("/v1/users".to_owned(), &list),
+    ] {
+        let first = app.get(&path).await;
+        assert_eq!(first.header("consistency-token"), token, "{path}");
+        let headers = [("consistency-token", token.as_str())];
+        let again = app.get_with(&path, &headers).await;
+        assert_eq!(again.status, first.status, "{again:?}");
+        assert_eq!(again.header("consistency-token"), token, "{path}");
+    }
+    // Whoever had no token before may send the header empty.
+    let headers = [("consistency-token", "")];
+    app.get_with("/v1/users", &headers).await.is_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_an_incarnation_before_the_first_is_unknown() {
+    let app = TestApp::spawn().await;
+    app.register(1).await;
+    let token = format!("0.{}.1", app.partition(1));
+    let headers = [("consistency-token", token.as_str())];
+    let reply = app.get_with(&user(1), &headers).await;
+    reply.is_problem(400, "token_unknown");
+}

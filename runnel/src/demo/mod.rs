@@ -4,7 +4,6 @@
 mod client;
 mod people;
 
-use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -170,5 +169,5 @@ fn card(user: &Value) -> String {
 }
 
 fn say(text: &str) -> anyhow::Result<()> {
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+    Ok(platform::output::write(format!("{text}\n").as_bytes())?)
 }

@@ -12,14 +12,13 @@ mod services;
 mod settings;
 mod store;
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use platform::admin::{Health, Readiness};
 use platform::auth::{Claims, Role};
 use platform::shutdown::Shutdown;
-use platform::telemetry;
+use platform::telemetry::{self, LogOutput};
 use uuid::Uuid;
 
 use self::environment_file::Told;
@@ -50,11 +49,12 @@ pub fn run(args: UpArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let telemetry = telemetry::init("runnel", &settings.telemetry)?;
+        // Standard output is for the greeting, so that it can be found, and piped.
+        let telemetry = telemetry::init_to(LogOutput::Stderr, "runnel", &settings.telemetry)?;
         let result = up(&home, lock, settings).await;
         telemetry.flush().await;
         result?;
-        writeln!(std::io::stdout(), "Runnel has stopped; the data stays.")?;
+        platform::output::write(b"Runnel has stopped; the data stays.\n")?;
         Ok(())
     })
 }
@@ -121,7 +121,7 @@ async fn serve(
             return;
         }
         // Nobody reads along when standard output is closed; the services work all the same.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        let _ = platform::output::write(text.as_bytes());
     };
     let (served, ()) = tokio::join!(services.run(shutdown), greet);
     served

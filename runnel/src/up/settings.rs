@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use event_store::PartitionCount;
 use platform::auth::{DEV_AUDIENCE, DEV_ISSUER, DevKeys};
 use platform::config::{
-    AdminArgs, AdminSettings, AuthArgs, DatabaseArgs, HttpArgs, Mode, Problems, ProcessArgs,
-    RedisArgs, SecretArgs, ShutdownArgs, ShutdownSettings, TelemetryArgs, TelemetrySettings,
+    AdminArgs, AdminSettings, AuthArgs, DatabaseArgs, HttpArgs, KafkaArgs, Mode, Problems,
+    ProcessArgs, RedisArgs, SecretArgs, ShutdownArgs, ShutdownSettings, TelemetryArgs,
+    TelemetrySettings,
 };
 use secrecy::SecretString;
 
@@ -64,6 +65,9 @@ pub struct UpArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub redis: RedisArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "see above")]
+    pub kafka: KafkaArgs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "see above")]
     pub admin: AdminArgs,
@@ -144,6 +148,7 @@ impl UpArgs {
         let secret = self.secret.validate(process.mode, &mut problems);
         let database = self.database.validate(&mut problems);
         let redis = self.redis.validate(&mut problems);
+        let kafka = self.kafka.validate(&mut problems);
         let shutdown = self.shutdown.validate(SHUTDOWN_WAIT, &mut problems);
         let settings = UpSettings {
             programs: self.runnel_postgres_bin.clone(),
@@ -157,6 +162,7 @@ impl UpArgs {
                 auth: auth.clone(),
                 secret: secret.clone(),
                 database: database.clone(),
+                kafka: kafka.clone(),
                 process: process.clone(),
                 shutdown,
             },
@@ -173,6 +179,7 @@ impl UpArgs {
             projector: projector::ProjectorSettings {
                 engine: self.projection.validate(&mut problems),
                 cache: self.projection.cache(redis, &mut problems),
+                kafka,
                 database,
             },
             admin: self.admin.validate(ADMIN_LISTEN, &mut problems),

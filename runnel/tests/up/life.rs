@@ -21,6 +21,18 @@ async fn what_was_registered_is_read_back_and_stays_after_a_clean_stop() {
     let (id, _) = home.register("Ada Lovelace").await;
     assert_eq!(home.read(id).await["name"], "Ada Lovelace");
 
+    // The greeting alone is on standard output; the log says in one line who feeds the view.
+    let shown = up.shown();
+    assert!(shown.trim_start().starts_with("Runnel is up."), "{shown}");
+    assert!(!shown.contains("\"level\""), "{shown}");
+    let fed = up.said().matches("feeding 16 of 16 partitions").count();
+    assert_eq!(fed, 1, "{}", up.said());
+    assert!(
+        !up.said().contains("sqlx::postgres::notice"),
+        "{}",
+        up.said()
+    );
+
     let (status, said) = up.end("INT").await;
     assert!(status.success(), "{said}");
     assert!(said.contains("Runnel has stopped"), "{said}");

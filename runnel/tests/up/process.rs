@@ -166,15 +166,19 @@ impl Drop for TestHome {
 pub(crate) struct Up {
     child: Child,
     said: Arc<Mutex<String>>,
+    /// The part of it that went to standard output.
+    shown: Arc<Mutex<String>>,
 }
 
 impl Up {
     pub(crate) async fn start(mut command: Command) -> Up {
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        keep(child.stdout.take().unwrap(), Arc::clone(&said));
-        keep(child.stderr.take().unwrap(), Arc::clone(&said));
-        let mut up = Up { child, said };
+        let shown = Arc::new(Mutex::new(String::new()));
+        let both = vec![Arc::clone(&said), Arc::clone(&shown)];
+        keep(child.stdout.take().unwrap(), both);
+        keep(child.stderr.take().unwrap(), vec![Arc::clone(&said)]);
+        let mut up = Up { child, said, shown };
         for _ in 0..START.as_millis() / 20 {
             if up.said().contains("Runnel is up") {
                 return up;
@@ -194,6 +198,11 @@ impl Up {
     /// All that it wrote so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().unwrap().clone()
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn shown(&self) -> String {
+        self.shown.lock().unwrap().clone()
     }
 
     /// Sends a signal and waits for the end.
@@ -237,13 +246,14 @@ pub(crate) fn is_private(path: &Path) -> bool {
     fs::metadata(path).unwrap().permissions().mode() & 0o777 == 0o600
 }
 
-fn keep(mut pipe: impl std::io::Read + Send + 'static, said: Arc<Mutex<String>>) {
+fn keep(mut pipe: impl std::io::Read + Send + 'static, texts: Vec<Arc<Mutex<String>>>) {
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = pipe.read(&mut bytes) {
-            said.lock()
-                .unwrap()
-                .push_str(&String::from_utf8_lossy(&bytes[..count]));
+            let text = String::from_utf8_lossy(&bytes[..count]);
+            for kept in &texts {
+                kept.lock().unwrap().push_str(&text);
+            }
         }
     });
 }

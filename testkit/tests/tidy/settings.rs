@@ -15,6 +15,8 @@ const COMMAND_LINES: &[(&str, &[&str])] = &[
     ("projector", &["status"]),
     ("projector", &["parked", "list"]),
     ("projector", &["store", "info"]),
+    ("projector", &["topics", "create"]),
+    ("projector", &["relay", "status"]),
     ("runnel", &["up"]),
     ("runnel", &["migrate"]),
     ("runnel", &["keys"]),

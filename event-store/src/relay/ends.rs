@@ -1,0 +1,199 @@
+//! Beginning and ending a partition's stream: read the topic back, go on where it ends, fill it when
+//! it was emptied, stop where going on would do harm.
+
+use events::Partition;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::time::Instant;
+
+use super::lease::{Lease, Mark};
+use super::resume::{Decision, Found};
+use super::step::{Outcome, State, Trouble, chain};
+use super::stream::{Beginning, Stream};
+use super::{Relay, StopReason, client, lock, metrics};
+
+impl Relay {
+    /// Reads the topic back and begins a stream where it ends.
+    pub(super) async fn resume(
+        &self,
+        partition: Partition,
+        lease: Lease,
+        state: &mut State,
+    ) -> Result<Outcome, Trouble> {
+        self.close(partition, state);
+        let window = i64::try_from(self.inner.settings.in_flight_max * 2).unwrap_or(i64::MAX);
+        let (found, incarnation) = self.survey(partition, lease, window).await?;
+        let after = match found.decide() {
+            Decision::After(position) => position,
+            Decision::Stop(reason, position) => {
+                self.stop(partition, state, reason, position);
+                return Ok(Outcome::Stopped(reason));
+            }
+            Decision::Refill { cut } => {
+                self.refill(partition, lease, incarnation, &found, cut)
+                    .await?;
+                found.floor
+            }
+        };
+        let settings = &self.inner.settings;
+        let beginning = Beginning {
+            partition,
+            epoch: lease.epoch,
+            incarnation,
+            after,
+            last_offset: found.ends.high - 1,
+            compare_at: Instant::now() + settings.compare_interval,
+        };
+        let producer = client::producer(&self.inner.target, settings, state.careful);
+        let stream = Stream::begin(&beginning, producer.map_err(Trouble::Producer)?);
+        if lease.refill != 0 {
+            self.inner.leases.refill_done(partition, lease).await?;
+            if let Some(held) = lock(&self.inner.held).get_mut(&partition) {
+                held.refill = 0;
+            }
+        }
+        self.tell(partition, &stream);
+        state.stream = Some(stream);
+        if std::mem::take(&mut state.failing) {
+            let number = partition.0;
+            tracing::info!(
+                partition = number,
+                after,
+                "partition {number} goes on after {after}"
+            );
+        }
+        if matches!(state.stopped, Some((reason, _)) if reason != StopReason::Undeliverable) {
+            self.recovered(partition, state);
+        }
+        tracing::debug!(partition = partition.0, after, "resumed a partition");
+        Ok(Outcome::Resumed { after })
+    }
+
+    /// From the beginning: first the lower bound goes, then what came out of order, so that a crash
+    /// in between comes here again.
+    async fn refill(
+        &self,
+        partition: Partition,
+        lease: Lease,
+        incarnation: i32,
+        found: &Found,
+        cut: Option<i64>,
+    ) -> Result<(), Trouble> {
+        if found.head == 0 {
+            return Ok(());
+        }
+        let mark = Mark {
+            partition,
+            epoch: lease.epoch,
+            incarnation,
+            position: 0,
+        };
+        self.inner.leases.write_marks(&[mark]).await?;
+        if let Some(upto) = cut {
+            self.inner.log.cut(partition, upto).await?;
+        }
+        metrics::REFILLS.inc();
+        tracing::warn!(
+            partition = partition.0,
+            head = found.head,
+            "filling partition {} of the topic from its beginning",
+            partition.0
+        );
+        Ok(())
+    }
+
+    /// Holds the ends of the topic against the store: it may have been deleted and made again.
+    pub(super) async fn compare(
+        &self,
+        partition: Partition,
+        lease: Lease,
+        stream: &mut Stream,
+    ) -> Result<(), Trouble> {
+        let acked = (stream.acked, stream.last_offset);
+        let (found, _) = self.survey(partition, lease, 1).await?;
+        let lost = match found.decide() {
+            Decision::After(_) => false,
+            Decision::Stop(..) => true,
+            Decision::Refill { .. } => acked.0 > found.floor,
+        };
+        if lost || found.ends.high <= acked.1 {
+            return Err(Trouble::Diverged);
+        }
+        stream.compare_at = Instant::now() + self.inner.settings.compare_interval;
+        Ok(())
+    }
+
+    pub(super) fn close(&self, partition: Partition, state: &mut State) {
+        if let Some(stream) = state.stream.take() {
+            stream.close();
+        }
+        self.want(partition, false);
+        let told = &mut *lock(&self.slot(partition).told);
+        told.mark = told.written;
+    }
+
+    pub(super) fn restart(
+        &self,
+        partition: Partition,
+        state: &mut State,
+        trouble: &Trouble,
+    ) -> Outcome {
+        self.close(partition, state);
+        metrics::RESTARTS.inc();
+        let (partition_number, error) = (partition.0, chain(trouble));
+        if std::mem::replace(&mut state.failing, true) {
+            tracing::debug!(partition = partition_number, error, "it fails again");
+        } else {
+            tracing::warn!(
+                partition = partition_number,
+                error,
+                "partition {partition_number} of the topic is read back"
+            );
+        }
+        match trouble {
+            Trouble::Delivery { position, source } if is_refusal(source) => {
+                let careful = std::mem::replace(&mut state.careful, true);
+                if !careful {
+                    return Outcome::Trouble;
+                }
+                let reason = StopReason::Undeliverable;
+                self.stop(partition, state, reason, *position);
+                Outcome::Stopped(reason)
+            }
+            _ => Outcome::Trouble,
+        }
+    }
+
+    fn stop(&self, partition: Partition, state: &mut State, reason: StopReason, position: i64) {
+        if state.stopped.replace((reason, position)) != Some((reason, position)) {
+            metrics::stopped(partition, reason, position);
+        }
+        lock(&self.slot(partition).told).stopped = Some(reason);
+    }
+
+    pub(super) fn recovered(&self, partition: Partition, state: &mut State) {
+        state.stopped = None;
+        state.careful = false;
+        lock(&self.slot(partition).told).stopped = None;
+        metrics::set_stopped(partition, false);
+        tracing::info!(partition = partition.0, "partition {} goes on", partition.0);
+    }
+}
+
+/// Kafka has looked at the record and does not want it: sending it again helps only after somebody
+/// has changed something.
+fn is_refusal(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            Code::MessageSizeTooLarge
+                | Code::InvalidMessage
+                | Code::InvalidMessageSize
+                | Code::InvalidRecord
+                | Code::MessageBatchTooLarge
+                | Code::PolicyViolation
+                | Code::TopicAuthorizationFailed
+        )
+    })
+}

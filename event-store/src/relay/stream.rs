@@ -1,0 +1,194 @@
+//! A partition's records on their way: sent in order, acknowledged in order, at offsets that rise.
+//! Whatever else happens ends the stream; the next one begins where the topic says.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use events::{Partition, RecordedEvent, record};
+use futures_util::FutureExt as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::future_producer::OwnedDeliveryResult;
+use rdkafka::producer::{DeliveryFuture, FutureRecord};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::client::Producer;
+use super::lease::Mark;
+use super::settings::Target;
+use super::step::Trouble;
+
+/// A record without an acknowledgement.
+struct Flying {
+    position: i64,
+    since: Instant,
+    delivery: DeliveryFuture,
+}
+
+/// An open stream of records.
+pub(super) struct Stream {
+    partition: Partition,
+    pub(super) epoch: i64,
+    pub(super) incarnation: i32,
+    /// The last position that was handed to the producer.
+    pub(super) sent: i64,
+    /// The last position that Kafka has acknowledged, or had when the stream began.
+    pub(super) acked: i64,
+    /// The next acknowledgement's offset is above it.
+    pub(super) last_offset: i64,
+    pub(super) compare_at: Instant,
+    producer: Producer,
+    flying: VecDeque<Flying>,
+    last_acked_at: Instant,
+}
+
+/// Where a stream begins.
+pub(super) struct Beginning {
+    pub(super) partition: Partition,
+    pub(super) epoch: i64,
+    pub(super) incarnation: i32,
+    pub(super) after: i64,
+    pub(super) last_offset: i64,
+    pub(super) compare_at: Instant,
+}
+
+impl Stream {
+    pub(super) fn begin(at: &Beginning, producer: Producer) -> Self {
+        Self {
+            partition: at.partition,
+            epoch: at.epoch,
+            incarnation: at.incarnation,
+            sent: at.after,
+            acked: at.after,
+            last_offset: at.last_offset,
+            compare_at: at.compare_at,
+            producer,
+            flying: VecDeque::new(),
+            last_acked_at: Instant::now(),
+        }
+    }
+
+    /// Records without an acknowledgement.
+    pub(super) fn in_flight(&self) -> usize {
+        self.flying.len()
+    }
+
+    /// The lower bound that Postgres may hold.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            partition: self.partition,
+            epoch: self.epoch,
+            incarnation: self.incarnation,
+            position: self.acked,
+        }
+    }
+
+    /// Hands events to the producer in order, and says how many it took: a full queue takes the
+    /// rest after some acknowledgements.
+    pub(super) fn send(
+        &mut self,
+        target: &Target,
+        store_id: Uuid,
+        events: &[RecordedEvent],
+    ) -> Result<usize, Trouble> {
+        for (index, event) in events.iter().enumerate() {
+            let key = record::key(event);
+            let headers = record::headers(store_id, self.incarnation, event);
+            let mut owned = OwnedHeaders::new_with_capacity(headers.len());
+            for (name, value) in &headers {
+                let value = Some(value.as_str());
+                owned = owned.insert(Header { key: name, value });
+            }
+            let outgoing = FutureRecord::to(&target.topic)
+                .partition(self.partition.as_i32())
+                .key(&key)
+                .payload(event.payload.get())
+                .timestamp(event.recorded_at.timestamp_millis())
+                .headers(owned);
+            let position = event.address.position;
+            match self.producer.send_result(outgoing) {
+                Ok(delivery) => self.flying.push_back(Flying {
+                    position,
+                    since: Instant::now(),
+                    delivery,
+                }),
+                Err((error, _)) if is_queue_full(&error) => return Ok(index),
+                Err((source, _)) => return Err(Trouble::Delivery { position, source }),
+            }
+            self.sent = position;
+        }
+        Ok(events.len())
+    }
+
+    /// Takes the acknowledgements that have arrived, and says how many.
+    pub(super) fn collect(&mut self) -> Result<usize, Trouble> {
+        let mut acknowledged = 0;
+        while let Some(front) = self.flying.front_mut() {
+            let Some(delivered) = (&mut front.delivery).now_or_never() else {
+                break;
+            };
+            self.acknowledge(delivered.ok())?;
+            acknowledged += 1;
+        }
+        Ok(acknowledged)
+    }
+
+    /// Waits for the oldest record's acknowledgement, at most `patience`; a record that has waited
+    /// for `silence_max` is the watchdog's, because librdkafka is told to wait for ever: what it
+    /// times out, it skips.
+    pub(super) async fn wait(
+        &mut self,
+        patience: Duration,
+        silence_max: Duration,
+    ) -> Result<(), Trouble> {
+        let Some(front) = self.flying.front_mut() else {
+            return Ok(());
+        };
+        if let Ok(delivered) = tokio::time::timeout(patience, &mut front.delivery).await {
+            return self.acknowledge(delivered.ok());
+        }
+        let silent = front.since.max(self.last_acked_at).elapsed();
+        if silent > silence_max {
+            let position = front.position;
+            return Err(Trouble::Silent { position, silent });
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, delivered: Option<OwnedDeliveryResult>) -> Result<(), Trouble> {
+        let Some(front) = self.flying.pop_front() else {
+            return Ok(());
+        };
+        let position = front.position;
+        match delivered {
+            Some(Ok(delivery)) if delivery.offset > self.last_offset => {
+                self.last_offset = delivery.offset;
+                self.acked = position;
+                self.last_acked_at = Instant::now();
+                Ok(())
+            }
+            Some(Ok(delivery)) => Err(Trouble::Offset {
+                position,
+                offset: delivery.offset,
+                last: self.last_offset,
+            }),
+            Some(Err((source, _))) => Err(Trouble::Delivery { position, source }),
+            None => Err(Trouble::Delivery {
+                position,
+                source: KafkaError::Canceled,
+            }),
+        }
+    }
+
+    /// Drops the producer and what waits in it, on a thread of its own: that blocks.
+    pub(super) fn close(self) {
+        let Self { producer, .. } = self;
+        let thread = std::thread::Builder::new().name("relay-close".to_owned());
+        // Without a thread it is dropped here and now.
+        drop(thread.spawn(move || drop(producer)));
+    }
+}
+
+fn is_queue_full(error: &KafkaError) -> bool {
+    *error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
+}

@@ -1,0 +1,6 @@
+//! The relay, step by step, against a real PostgreSQL and a real Kafka.
+
+mod leases;
+mod restarts;
+mod stage;
+mod stream;

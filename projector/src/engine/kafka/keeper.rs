@@ -1,0 +1,304 @@
+//! Looks after the consumer, on a thread of its own because librdkafka's calls block: makes it,
+//! attaches and detaches partitions, commits offsets, and replaces a consumer that has stopped
+//! giving anything although there is something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rdkafka::error::KafkaError;
+
+use super::Shared;
+use super::consumer::{self, Consumer, Queue};
+use super::lane::Lane;
+use crate::engine::metrics;
+
+/// How often the consumer's own queue is served when nobody asks for anything.
+const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often offsets are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long to wait after the broker did not answer.
+const RETRY_REST: Duration = Duration::from_secs(1);
+
+/// Closing a consumer may hang; so many may, before no other one is made.
+const CLOSING_MAX: usize = 3;
+
+pub(super) struct Keeper {
+    shared: Arc<Shared>,
+    consumer: Option<Arc<Consumer>>,
+    closing: Arc<AtomicUsize>,
+    not_before: Instant,
+    committed: Instant,
+    watched: Instant,
+}
+
+impl Keeper {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self {
+            shared,
+            consumer: None,
+            closing: Arc::default(),
+            not_before: now,
+            committed: now,
+            watched: now,
+        }
+    }
+
+    /// Works until the source is dropped.
+    pub(super) fn run(mut self, orders: &Receiver<()>) {
+        while !self.shared.is_stopping() {
+            // An order or the time; the sender lives as long as this does.
+            orders.recv_timeout(SERVE_INTERVAL).ok();
+            self.tend();
+        }
+        self.commit();
+        self.close();
+    }
+
+    fn tend(&mut self) {
+        let now = Instant::now();
+        if now < self.not_before {
+            return;
+        }
+        if let Err(error) = self.serve(now) {
+            tracing::debug!(error = %error, "Kafka does not answer; the event store is read");
+            self.not_before = Instant::now() + RETRY_REST;
+        }
+    }
+
+    fn serve(&mut self, now: Instant) -> Result<(), KafkaError> {
+        let Some(consumer) = self.consumer()? else {
+            return Ok(());
+        };
+        while let Some(served) = consumer.poll(Duration::ZERO) {
+            if let Err(error @ KafkaError::MessageConsumptionFatal(_)) = served {
+                self.replace("it met an error that it cannot recover from");
+                return Err(error);
+            }
+        }
+        for lane in &self.shared.lanes {
+            tend_lane(&consumer, &self.shared.topic, lane)?;
+        }
+        if now.duration_since(self.committed) >= COMMIT_INTERVAL {
+            self.committed = now;
+            self.commit();
+        }
+        if now.duration_since(self.watched) >= self.shared.stuck_after / 2 {
+            self.watched = now;
+            self.watch(&consumer)?;
+        }
+        Ok(())
+    }
+
+    /// The consumer, made when there is none and somebody wants to read.
+    fn consumer(&mut self) -> Result<Option<Arc<Consumer>>, KafkaError> {
+        let is_wanted = |lane: &Arc<Lane>| lane.feed().wanted.is_some();
+        if self.consumer.is_none() && self.shared.lanes.iter().any(is_wanted) {
+            if self.closing.load(Ordering::Acquire) >= CLOSING_MAX {
+                return Ok(None);
+            }
+            self.consumer = Some(consumer::create(&self.shared.brokers)?);
+        }
+        Ok(self.consumer.clone())
+    }
+
+    fn commit(&self) {
+        let Some(consumer) = &self.consumer else {
+            return;
+        };
+        let applied = self.shared.lanes.iter().filter_map(|lane| {
+            let offset = lane.feed().applied.take()?;
+            Some((lane.partition, offset))
+        });
+        let applied: Vec<_> = applied.collect();
+        if applied.is_empty() {
+            return;
+        }
+        if let Err(error) = consumer::commit(consumer, &self.shared.topic, &applied) {
+            tracing::debug!(error = %error, "offsets could not be committed");
+        }
+    }
+
+    /// Compares what has given nothing for long with the topic's end.
+    fn watch(&mut self, consumer: &Consumer) -> Result<(), KafkaError> {
+        for lane in &self.shared.lanes {
+            let offset = {
+                let feed = lane.feed();
+                let dry = feed.dry_since.map(|since| since.elapsed());
+                if feed.queue.is_none() || dry.is_none_or(|dry| dry < self.shared.stuck_after) {
+                    continue;
+                }
+                feed.offset
+            };
+            let end = consumer::end_of(consumer, &self.shared.topic, lane.partition)?;
+            let feed = lane.feed();
+            if end > offset && feed.offset == offset && feed.dry_since.is_some() {
+                drop(feed);
+                self.replace("it gives nothing although there are records");
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the consumer go; the next one goes on where this one stopped.
+    fn replace(&mut self, why: &str) {
+        metrics::CONSUMERS_REPLACED.inc();
+        tracing::warn!("the Kafka consumer is replaced: {why}");
+        for lane in &self.shared.lanes {
+            let mut feed = lane.feed();
+            if feed.queue.is_some() && feed.wanted.is_some() {
+                feed.wanted = Some(Some(feed.next_offset()));
+            }
+        }
+        self.close();
+    }
+
+    /// Closes the consumer on a thread that nobody waits for, because that may hang.
+    fn close(&mut self) {
+        let queues: Vec<Queue> = self
+            .shared
+            .lanes
+            .iter()
+            .filter_map(|lane| lane.feed().detach())
+            .collect();
+        let Some(consumer) = self.consumer.take() else {
+            return;
+        };
+        let closing = Arc::clone(&self.closing);
+        closing.fetch_add(1, Ordering::AcqRel);
+        std::thread::spawn(move || {
+            drop(queues);
+            drop(consumer);
+            closing.fetch_sub(1, Ordering::AcqRel);
+        });
+    }
+}
+
+/// Attaches or detaches one partition, as it is wanted.
+fn tend_lane(consumer: &Arc<Consumer>, topic: &str, lane: &Lane) -> Result<(), KafkaError> {
+    let (wanted, is_broken, is_attached) = {
+        let feed = lane.feed();
+        (feed.wanted, feed.is_broken, feed.queue.is_some())
+    };
+    if is_attached && (is_broken || wanted.is_none()) {
+        consumer::detach(consumer, topic, lane.partition);
+        drop(lane.feed().detach());
+    } else if is_attached {
+        return Ok(());
+    }
+    let Some(hint) = wanted else {
+        return Ok(());
+    };
+    let arrival = Arc::clone(&lane.arrival);
+    let attached = consumer::attach(consumer, topic, lane.partition, hint, arrival)?;
+    tracing::debug!(
+        partition = lane.partition.0,
+        offset = attached.offset,
+        hinted = attached.hinted,
+        "partition {} is read from Kafka",
+        lane.partition
+    );
+    let mut feed = lane.feed();
+    // A hint is good for once.
+    feed.wanted = feed.wanted.map(|_| None);
+    feed.attach(attached, Instant::now());
+    drop(feed);
+    lane.arrival.notify_one();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use events::{Address, Partition, RecordedEvent, TenantId};
+    use rdkafka::consumer::Consumer as _;
+    use serde_json::value::RawValue;
+    use testkit::{TestTopic, TopicWriter, eventually};
+    use uuid::Uuid;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn event(position: i64) -> RecordedEvent {
+        RecordedEvent {
+            address: Address {
+                partition: Partition(0),
+                position,
+            },
+            stream_no: 1,
+            sequence: position,
+            event_id: Uuid::from_u128(5),
+            tenant: TenantId::parse("acme").unwrap(),
+            aggregate_type: "user".to_owned(),
+            aggregate_id: "a".to_owned(),
+            routing_key: "a".to_owned(),
+            event_type: "UserRegistered".to_owned(),
+            event_version: 1,
+            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            recorded_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    async fn produce(topic: &TestTopic, position: i64) {
+        let writer = TopicWriter::new(topic, Uuid::nil());
+        writer.send(&[&event(position)], 1).await;
+    }
+
+    /// How many records have come.
+    fn come(keeper: &mut Keeper) -> usize {
+        keeper.tend();
+        let mut feed = keeper.shared.lanes[0].feed();
+        feed.drain(Uuid::nil(), Partition(0), 10, Instant::now())
+            .unwrap();
+        feed.flow.pending()
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_gives_nothing_although_there_is_something_is_replaced() {
+        let topic = TestTopic::create().await;
+        let shared = Arc::new(Shared {
+            brokers: topic.brokers().to_owned(),
+            topic: topic.name().to_owned(),
+            store_id: Uuid::nil(),
+            stuck_after: Duration::from_millis(200),
+            lanes: vec![Arc::new(Lane::new(Partition(0)))],
+            is_stopping: AtomicBool::new(false),
+        });
+        let mut keeper = Keeper::new(Arc::clone(&shared));
+        shared.lanes[0].feed().wanted = Some(None);
+        produce(&topic, 1).await;
+        eventually(PATIENCE, || {
+            keeper.tend();
+            let attached = shared.lanes[0].feed().queue.is_some();
+            async move {
+                if attached {
+                    Ok(())
+                } else {
+                    Err("not attached")
+                }
+            }
+        })
+        .await;
+        // Behind the source's back it stops giving anything, as one does that is stuck.
+        let stuck = keeper.consumer.clone().unwrap();
+        stuck.pause(&stuck.assignment().unwrap()).unwrap();
+        drop(stuck);
+        produce(&topic, 2).await;
+        produce(&topic, 3).await;
+        eventually(PATIENCE, || {
+            let come = come(&mut keeper);
+            async move { if come == 2 { Ok(()) } else { Err(come) } }
+        })
+        .await;
+        let first = shared.lanes[0].feed().flow.first_pending();
+        assert_eq!(first, Some(1), "it goes on where the stuck one stopped");
+    }
+}

@@ -1,0 +1,288 @@
+//! What a topic holds, read from the beginning, against what the event table holds (I4): every
+//! event, in order per partition; duplicates are allowed, holes and inversions are not.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use events::IncarnationLog;
+use events::incarnation::Incarnation;
+use events::record::{self, Record};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+use sqlx::{PgPool, Row as _};
+use uuid::Uuid;
+
+use crate::TestTopic;
+use crate::database::TEST_PARTITIONS;
+
+/// How long reading a topic may take.
+const READ_MAX: Duration = Duration::from_secs(60);
+
+const READ_EVENTS: &str = "
+select position, event_id, event_type, sequence, tenant_id || '/' || routing_key,
+    payload::text, metadata::text
+from event_store.event
+where partition = $1
+order by position";
+
+/// What is compared of an event.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its position.
+    pub position: i64,
+    /// Its id.
+    pub event_id: Uuid,
+    /// Its type.
+    pub event_type: String,
+    /// Its number in its stream.
+    pub sequence: i64,
+    /// Tenant and routing key.
+    pub key: String,
+    /// Its payload, byte for byte.
+    pub payload: String,
+    /// Its metadata, byte for byte.
+    pub metadata: String,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.position, self.event_id)
+    }
+}
+
+/// What is wrong with a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// After this position came a later one than the next: events are missing, or they are out of
+    /// order.
+    Hole {
+        /// The last position that was in order.
+        after: i64,
+        /// The one that came.
+        came: i64,
+    },
+    /// A record says something else than the event at its position.
+    Foreign(i64),
+    /// A record is there, and no such event.
+    Phantom(i64),
+    /// The topic ends too early.
+    Short {
+        /// Its last position.
+        last: i64,
+        /// The store's head.
+        head: i64,
+    },
+    /// A record could not be read as one of ours.
+    Unreadable(i64),
+}
+
+/// Compares one partition's records, in the topic's order, with its events; says how many records
+/// were duplicates.
+///
+/// # Errors
+/// The first [`Finding`].
+pub fn compare(records: &[Held], stored: &[Held]) -> Result<usize, Finding> {
+    let mut last = 0;
+    let mut duplicates = 0;
+    for record in records {
+        let index = usize::try_from(record.position - 1).ok();
+        let event = index.and_then(|index| stored.get(index));
+        let event = event.ok_or(Finding::Phantom(record.position))?;
+        if event != record {
+            return Err(Finding::Foreign(record.position));
+        }
+        match record.position - last {
+            1 => last += 1,
+            ..=0 => duplicates += 1,
+            _ => {
+                let came = record.position;
+                return Err(Finding::Hole { after: last, came });
+            }
+        }
+    }
+    let head = i64::try_from(stored.len()).unwrap_or(i64::MAX);
+    if last < head {
+        return Err(Finding::Short { last, head });
+    }
+    Ok(duplicates)
+}
+
+/// The duplicates of the whole topic, when it holds what the store holds.
+///
+/// # Errors
+/// The first finding, with its partition.
+///
+/// # Panics
+/// When the store or the topic cannot be read.
+pub async fn check(topic: &TestTopic, pool: &PgPool) -> Result<usize, (u16, Finding)> {
+    let log = incarnations(pool).await;
+    let mut duplicates = 0;
+    for partition in 0..TEST_PARTITIONS {
+        let read = read(topic, partition)
+            .await
+            .map_err(|finding| (partition, finding))?;
+        let valid = read
+            .iter()
+            .filter(|record| !log.is_void(record.incarnation, record.event.address));
+        let records: Vec<_> = valid.map(held).collect();
+        let stored = stored(pool, partition).await;
+        duplicates += compare(&records, &stored).map_err(|finding| (partition, finding))?;
+    }
+    Ok(duplicates)
+}
+
+/// Every record of one partition, from its first one on.
+///
+/// # Errors
+/// [`Finding::Unreadable`].
+///
+/// # Panics
+/// When Kafka cannot be read.
+pub async fn read(topic: &TestTopic, partition: u16) -> Result<Vec<Record>, Finding> {
+    let topic = topic.clone();
+    let read = tokio::task::spawn_blocking(move || read_blocking(&topic, partition.into()));
+    read.await.expect("no panic").expect("Kafka is read")
+}
+
+fn read_blocking(
+    topic: &TestTopic,
+    partition: i32,
+) -> Result<Result<Vec<Record>, Finding>, KafkaError> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", topic.brokers())
+        .set("group.id", "runnel-test")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error")
+        .create()?;
+    let (low, high) = consumer.fetch_watermarks(topic.name(), partition, READ_MAX)?;
+    let mut records = Vec::new();
+    if low == high {
+        return Ok(Ok(records));
+    }
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic.name(), partition, Offset::Offset(low))?;
+    consumer.assign(&from)?;
+    let begun = Instant::now();
+    loop {
+        assert!(
+            begun.elapsed() < READ_MAX,
+            "the topic took too long to read"
+        );
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
+        let message = message?;
+        let headers = message
+            .headers()
+            .into_iter()
+            .flat_map(|headers| headers.iter());
+        let headers = headers.map(|header| (header.key, header.value));
+        match record::read(message.key(), headers, message.payload()) {
+            Ok(record) => records.push(record),
+            Err(_) => return Ok(Err(Finding::Unreadable(message.offset()))),
+        }
+        if message.offset() + 1 >= high {
+            return Ok(Ok(records));
+        }
+    }
+}
+
+fn held(record: &Record) -> Held {
+    let event = &record.event;
+    Held {
+        position: event.address.position,
+        event_id: event.event_id,
+        event_type: event.event_type.clone(),
+        sequence: event.sequence,
+        key: record::key(event),
+        payload: event.payload.get().to_owned(),
+        metadata: event.metadata.get().to_owned(),
+    }
+}
+
+async fn stored(pool: &PgPool, partition: u16) -> Vec<Held> {
+    let rows = sqlx::query(READ_EVENTS).bind(i32::from(partition));
+    let rows = rows.fetch_all(pool).await.expect("the event table");
+    let held = |row: &sqlx::postgres::PgRow| Held {
+        position: row.get(0),
+        event_id: row.get(1),
+        event_type: row.get(2),
+        sequence: row.get(3),
+        key: row.get(4),
+        payload: row.get(5),
+        metadata: row.get(6),
+    };
+    rows.iter().map(held).collect()
+}
+
+async fn incarnations(pool: &PgPool) -> IncarnationLog {
+    let rows = sqlx::query("select number, heads from event_store.incarnation order by number");
+    let rows = rows.fetch_all(pool).await.expect("the incarnations");
+    let incarnation = |row: &sqlx::postgres::PgRow| Incarnation {
+        number: row.get(0),
+        heads: row.get(1),
+    };
+    IncarnationLog::new(rows.iter().map(incarnation).collect()).expect("an incarnation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(position: i64) -> Held {
+        Held {
+            position,
+            event_id: Uuid::from_u128(u128::try_from(position).unwrap()),
+            event_type: "Happened".to_owned(),
+            sequence: 1,
+            key: "acme/1".to_owned(),
+            payload: "{}".to_owned(),
+            metadata: "{}".to_owned(),
+        }
+    }
+
+    fn found(records: &[i64]) -> Result<usize, Finding> {
+        let records: Vec<_> = records.iter().copied().map(held).collect();
+        compare(&records, &(1..=4).map(held).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn duplicates_are_counted_and_allowed() {
+        assert_eq!(found(&[1, 2, 3, 4]), Ok(0));
+        assert_eq!(found(&[1, 2, 1, 2, 3, 4, 2]), Ok(3));
+    }
+
+    #[test]
+    fn a_planted_hole_is_found() {
+        assert_eq!(found(&[1, 2, 4]), Err(Finding::Hole { after: 2, came: 4 }));
+        assert_eq!(found(&[1, 2, 3]), Err(Finding::Short { last: 3, head: 4 }));
+        assert_eq!(found(&[2, 3, 4]), Err(Finding::Hole { after: 0, came: 2 }));
+    }
+
+    #[test]
+    fn a_planted_inversion_is_found() {
+        assert_eq!(
+            found(&[1, 3, 2, 4]),
+            Err(Finding::Hole { after: 1, came: 3 })
+        );
+    }
+
+    #[test]
+    fn a_planted_foreign_value_is_found() {
+        let stored: Vec<_> = (1..=4).map(held).collect();
+        for change in [
+            (|held: &mut Held| held.payload = "{ }".to_owned()) as fn(&mut Held),
+            |held| held.event_id = Uuid::nil(),
+            |held| held.key = "acme/2".to_owned(),
+            |held| held.metadata = "{\"a\":1}".to_owned(),
+        ] {
+            let mut records = stored.clone();
+            change(&mut records[2]);
+            assert_eq!(compare(&records, &stored), Err(Finding::Foreign(3)));
+        }
+        assert_eq!(found(&[1, 2, 3, 4, 5]), Err(Finding::Phantom(5)));
+    }
+}
