@@ -1,5 +1,5 @@
-//! The same with a history that a real run left (`chaos run --without kafka --rounds 0 --calm-seconds
-//! 1 --sessions 2 --keep`): what processes really answer and tables really hold.
+//! The same with a history that a real run left (`chaos run --without kafka --rounds 0
+//! --calm-seconds 1 --sessions 2 --keep`): what processes really answer and tables really hold.
 
 use std::path::Path;
 
