@@ -42,8 +42,6 @@ use tails::Tails;
 const STALENESS_MAX: Duration = Duration::from_secs(1);
 /// What a busy machine may add between an answer and the clock of its client.
 const STALENESS_SLACK: Duration = Duration::from_secs(1);
-/// Load without damage, before and after: otherwise staleness would never be measured.
-const CALM: Duration = Duration::from_secs(7);
 /// Load between two faults.
 const BETWEEN: Duration = Duration::from_millis(700);
 
@@ -66,6 +64,10 @@ pub(crate) struct RunArgs {
     /// No further fault after this time; the rest of the run is bounded by itself.
     #[arg(long, default_value_t = 600)]
     seconds_max: u64,
+    /// Load without damage before the faults and after them; otherwise staleness would never be
+    /// measured.
+    #[arg(long, default_value_t = 7)]
+    calm_seconds: u64,
     /// Sessions that ask at the same time.
     #[arg(long, default_value_t = 12)]
     sessions: usize,
@@ -115,7 +117,8 @@ async fn damage(args: &RunArgs, home: PathBuf, folder: &Folder) -> anyhow::Resul
     let clients = Clients::start(&system, &recorder, seed, args.sessions);
     folder.dump("scene", &[scene(&system, &clients, seed)])?;
 
-    tokio::time::sleep(CALM).await;
+    let calm = Duration::from_secs(args.calm_seconds);
+    tokio::time::sleep(calm).await;
     let order = faults::order(&mut Dice::new(seed), args.rounds, &args.without);
     let deadline = Instant::now() + Duration::from_secs(args.seconds_max);
     let mut done: BTreeMap<String, usize> = BTreeMap::new();
@@ -136,7 +139,7 @@ async fn damage(args: &RunArgs, home: PathBuf, folder: &Folder) -> anyhow::Resul
         recorder.fault(&Fault { what, begun, ended });
         tokio::time::sleep(BETWEEN).await;
     }
-    tokio::time::sleep(CALM).await;
+    tokio::time::sleep(calm).await;
     clients.stop().await;
     system.wait_until_applied().await;
     clients.read_at_rest(&system, &recorder).await;

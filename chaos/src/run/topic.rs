@@ -57,6 +57,7 @@ fn partition_of(topic: &TestTopic, partition: i32) -> anyhow::Result<Vec<KafkaLi
         .set("bootstrap.servers", topic.brokers())
         .set("group.id", "chaos")
         .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
         .create()?;
     let (_, end) = consumer.fetch_watermarks(topic.name(), partition, ASKED_WITHIN)?;
     let mut assignment = TopicPartitionList::new();

@@ -2,6 +2,7 @@
 //! exactly the invariant that it should.
 
 mod failover;
+mod recorded;
 mod rest;
 mod story;
 mod writes;

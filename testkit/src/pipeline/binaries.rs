@@ -1,6 +1,6 @@
-//! Where the built binaries are: beside the test's own executable, or the program's. Under `cargo test --workspace`
-//! they are there already; otherwise they are built once, with the same profile into the same
-//! folder.
+//! Where the built binaries are: beside the test's own executable, or the program's. Under
+//! `cargo test --workspace` they are there already; otherwise they are built once, with the same
+//! profile into the same folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
