@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run up down demo test kills compose-check shell-check services services-stop lint docs ci bench-append bench-append-long
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild up down compose-check shell-check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -44,6 +44,13 @@ services: ## start PostgreSQL, Redis and Kafka for tests and write .runnel/test.
 services-stop: ## stop them and remove their data
 	@scripts/services stop
 
+chaos: ## kill, pause, flush and restart everything under load for some ten minutes, then judge what the clients were told
+	@cargo build --profile quick -p command-api -p projector -p query-api -p runnel -p chaos && target/quick/chaos run $(CHAOS_ARGS)
+
+# With the binaries that `cargo test --workspace` has built.
+chaos-short: ## every kind of fault once, and a verdict (about 90 seconds)
+	@cargo build --workspace --bins --quiet && target/debug/chaos run --rounds 1 --seconds-max 75 --sessions 6 $(CHAOS_ARGS)
+
 lint: ## format check and clippy, as CI does
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
@@ -62,3 +69,9 @@ bench-append: ## appends a second beside stock cqrs-es and the bare insert, on a
 
 bench-append-long: ## ours alone to ten million events: does the rate hold? (up to 30 minutes, 15 GB of disk)
 	@cargo build --profile quick -p bench && target/quick/bench append --long $(BENCH_ARGS)
+
+bench-visibility: ## acknowledged to visible at half load, by Kafka and by PostgreSQL, with processes of their own (4 minutes)
+	@cargo build --profile quick -p bench -p command-api -p projector -p runnel && target/quick/bench visibility $(BENCH_ARGS)
+
+bench-rebuild: ## a rebuild of a million events beside bare reads of the same, on a private PostgreSQL with fsync on (2 minutes)
+	@cargo build --profile quick -p bench && target/quick/bench rebuild $(BENCH_ARGS)

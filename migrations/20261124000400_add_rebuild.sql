@@ -1,9 +1,10 @@
 -- A rebuild makes a generation beside the live one, in the operator's own process, under its own lease.
 
--- building: a rebuild fills it; daemons neither feed nor void nor show it.
+-- building: a rebuild fills it; daemons neither feed nor void nor show it. dropped: its tables are gone, and the row stays
+-- so that its number is never given again: cache keys carry it.
 alter table projection.generation drop constraint generation_state_check;
 alter table projection.generation add constraint generation_state_check
-    check (state in ('filling', 'building', 'active', 'standby', 'void'));
+    check (state in ('filling', 'building', 'active', 'standby', 'void', 'dropped'));
 
 -- Who rebuilds a projection. The epoch rises with every owner; checkpoints of a generation that is being built carry it
 -- negated, so that no lease of a daemon has the same and every lease of a daemon is above it.

@@ -4,11 +4,12 @@
 #![forbid(unsafe_code)]
 
 mod append;
-mod cluster;
 mod cpu;
 mod gauge;
 mod machine;
 mod people;
+mod rebuild;
+mod visibility;
 
 use clap::{Parser, Subcommand};
 
@@ -27,13 +28,23 @@ struct Cli {
 enum Program {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
+    /// From the acknowledgement of a command until its effect can be read, by Kafka and without.
+    Visibility(visibility::VisibilityArgs),
+    /// Rebuilds of `user_view` beside bare reads of the same events.
+    Rebuild(rebuild::RebuildArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Program::Append(args) = Cli::parse().program;
+    let program = async {
+        match Cli::parse().program {
+            Program::Append(args) => append::run(args).await,
+            Program::Visibility(args) => visibility::run(args).await,
+            Program::Rebuild(args) => rebuild::run(args).await,
+        }
+    };
     tokio::select! {
-        result = append::run(args) => result,
+        result = program => result,
         // The cluster goes with the dropped future.
         interrupt = tokio::signal::ctrl_c() => Ok(interrupt?),
     }

@@ -106,7 +106,7 @@ impl Application {
         let service = service(&config, store, appender.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("command_keys", verifier.clone());
-        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
+        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier, readiness);
         let server = server(&stack, listener, &config, service.clone())?;
         let queues = tokio::spawn(show_queues(appender.clone(), service.clone()));
         let grace = config.shutdown.grace;

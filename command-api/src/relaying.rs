@@ -74,7 +74,7 @@ impl Relaying {
         stop.cancel();
         if let Ok(Err(error)) = task.await {
             tracing::error!(
-                error = platform::telemetry::chain(&error),
+                error = %platform::telemetry::chain(&error),
                 "the relay failed"
             );
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
+use platform::admin::Readiness;
 use platform::auth::{DevKeys, Verifier};
 use platform::config::{AuthSettings, Environment, HttpArgs, Mode, Problems, TelemetryArgs, load};
 use platform::http::{Api, HttpStack, RequestContext, serve};
@@ -52,7 +53,12 @@ async fn api(cli: &Cli, problems: &mut Problems) -> String {
     let keys = DevKeys::ensure(folder.path()).unwrap();
     let auth = AuthSettings::of_file(&keys.jwks, "runnel-dev", "runnel-dev");
     let verifier = Verifier::start(auth, Mode::Development).await.unwrap();
-    let stack = HttpStack::new("traced", cli.http.validate(problems), verifier);
+    let stack = HttpStack::new(
+        "traced",
+        cli.http.validate(problems),
+        verifier,
+        &Readiness::new(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let routes = |config: &mut ServiceConfig<'_>| {

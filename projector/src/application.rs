@@ -136,7 +136,7 @@ impl Application {
 
 /// A connection to a server with another history is closed again: projections wait until a lane has
 /// begun the next incarnation.
-fn checked_incarnation() -> AfterConnect {
+pub(crate) fn checked_incarnation() -> AfterConnect {
     Arc::new(|connection| {
         Box::pin(async move {
             match check_connection(connection).await {

@@ -107,7 +107,7 @@ impl Application {
         readiness.check_warm("query_connections", pool.clone());
         let verifier = Verifier::start(config.auth.clone(), config.process.mode).await?;
         readiness.check_keys("query_keys", verifier.clone());
-        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier);
+        let stack = HttpStack::new(SERVICE, config.http.clone(), verifier, readiness);
         let shared = config.redis.clone().map(SharedCache::new);
         let shared = shared.transpose().map_err(BuildError::Redis)?.map(Arc::new);
         let reader = Reader::new(

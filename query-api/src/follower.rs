@@ -10,6 +10,7 @@ use events::{ConsistencyToken, Partition};
 use read_model::Applied;
 use read_model::user_view::NAME;
 use sqlx::PgPool;
+use tokio::runtime::Handle;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +29,7 @@ const LOOK_WHILE_DOWN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct Follower {
     pool: PgPool,
+    runtime: Handle,
     outlook: watch::Sender<Option<Arc<Outlook>>>,
     waiters: AtomicUsize,
     nudge: Notify,
@@ -58,11 +60,12 @@ impl Drop for Waiting<'_> {
 
 impl Follower {
     /// A follower that has not looked yet; the pool needs one connection. It looks at least so
-    /// often.
+    /// often, on the runtime that this is called on.
     #[must_use]
     pub(crate) fn new(pool: PgPool, look_every: Duration) -> Self {
         Self {
             pool,
+            runtime: Handle::current(),
             outlook: watch::Sender::new(None),
             waiters: AtomicUsize::new(0),
             nudge: Notify::new(),
@@ -168,10 +171,16 @@ impl Follower {
         }
     }
 
+    /// On the process's runtime: a connection that is opened on the runtime of an actix worker ends
+    /// with that worker, under whoever uses it then.
     async fn look(&self) -> Result<Outlook, LookError> {
-        let before = self.outlook();
-        let mut connection = self.pool.acquire().await?;
-        look(&mut connection, NAME, before.as_deref()).await
+        let (pool, before) = (self.pool.clone(), self.outlook());
+        let look = self.runtime.spawn(async move {
+            let mut connection = pool.acquire().await?;
+            look(&mut connection, NAME, before.as_deref()).await
+        });
+        let lost = |_| Err(sqlx::Error::WorkerCrashed.into());
+        look.await.unwrap_or_else(lost)
     }
 
     fn not_shown(&self, error: &LookError) -> Failure {

@@ -216,19 +216,15 @@ impl SharedCache {
             return None;
         }
         let permit = Arc::clone(&self.fills).try_acquire_owned().ok()?;
-        let nonce = nonce();
+        let mut fill = Fill::begin(permit);
         let mut pipeline = redis::pipe();
         for vacancy in &vacancies {
-            commands::take_lease(&mut pipeline, &vacancy.key, &nonce);
+            commands::take_lease(&mut pipeline, &vacancy.key, &fill.nonce);
         }
         let given = self.client.call::<Vec<bool>>(&pipeline).await.ok()?.value;
         let leased = vacancies.into_iter().zip(given).filter(|(_, given)| *given);
-        let vacancies: Vec<_> = leased.map(|(vacancy, _)| vacancy).collect();
-        (!vacancies.is_empty()).then_some(Fill {
-            nonce,
-            vacancies,
-            _permit: permit,
-        })
+        fill.vacancies = leased.map(|(vacancy, _)| vacancy).collect();
+        (!fill.vacancies.is_empty()).then_some(fill)
     }
 
     /// Sends what was read under the leases, behind the answer's back.
@@ -245,7 +241,6 @@ impl SharedCache {
         }
         let shared = Arc::clone(self);
         self.runtime.spawn(async move {
-            shared.show_fills();
             let mut pipeline = redis::pipe();
             for (vacancy, entry) in &fillable {
                 vacancy.fill(&mut pipeline, &fill.nonce, entry, &shared.settings);
@@ -253,14 +248,24 @@ impl SharedCache {
             // What was refused, or not heard of, is missing still.
             let _ = shared.client.call::<Vec<String>>(&pipeline).await;
             drop(fill);
-            shared.show_fills();
         });
     }
+}
 
-    fn show_fills(&self) {
-        let under_way = FILLS_MAX - self.fills.available_permits();
-        let gauge = QUEUE_DEPTH.with_label_values(&[FILLS]);
-        gauge.set(i64::try_from(under_way).unwrap_or(i64::MAX));
+impl Fill {
+    fn begin(permit: OwnedSemaphorePermit) -> Self {
+        QUEUE_DEPTH.with_label_values(&[FILLS]).inc();
+        Self {
+            nonce: nonce(),
+            vacancies: Vec::new(),
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Fill {
+    fn drop(&mut self) {
+        QUEUE_DEPTH.with_label_values(&[FILLS]).dec();
     }
 }
 
@@ -319,4 +324,48 @@ fn stamp(
             position: mark.position,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use read_model::cache::{Epoch, Namespace};
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn at_256_fills_what_is_missing_stays_missing() {
+        let shared = SharedCache::new(RedisSettings {
+            url: testkit::servers::redis_url().into(),
+            timeout: Duration::from_secs(3),
+            ttl_user: Duration::from_secs(60),
+        })
+        .expect("a URL");
+        let keys = cached::keyspace(Namespace::of_store(Uuid::new_v4()), 1, 1);
+        let vacancy = |number| {
+            let tenant = testkit::history::tenant("acme");
+            let id = Uuid::from_u128(number);
+            let user = UserKey { tenant, id };
+            vec![Vacancy {
+                key: cached::value_key(&keys, &user),
+                user,
+                mark: Mark {
+                    epoch: Epoch::random(),
+                    position: 1,
+                    run_id: String::new(),
+                },
+                generation: 1,
+            }]
+        };
+        let first = shared.begin_fill(vacancy(1)).await;
+        assert!(first.is_some());
+        assert!(shared.begin_fill(vacancy(1)).await.is_none(), "leased");
+        let rest = u32::try_from(FILLS_MAX - 1).expect("few");
+        let rest = shared.fills.acquire_many(rest).await.expect("never closed");
+        assert!(shared.begin_fill(vacancy(2)).await.is_none(), "full");
+        drop(rest);
+        assert!(shared.begin_fill(vacancy(2)).await.is_some());
+    }
 }

@@ -98,9 +98,11 @@ impl UserEntry {
             .rendered
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        if rendered.len() < RENDERED_MAX {
-            rendered.push((fields, bytes.clone()));
+        // The oldest goes: what is asked for often comes back, and rare sets keep nobody out.
+        if rendered.len() >= RENDERED_MAX {
+            rendered.remove(0);
         }
+        rendered.push((fields, bytes.clone()));
         Some(bytes)
     }
 

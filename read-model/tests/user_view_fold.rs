@@ -10,8 +10,9 @@ use events::user::{
     UserActivityRecorded, UserDeactivated, UserEmailChanged, UserProfileUpdated, UserReactivated,
 };
 use events::user_fields::EmailKey;
-use events::{Patch, Personal, RecordedEvent, Scope, UserEvent};
-use read_model::user_view::{self, REVISION, UserRow};
+use events::{Partition, Patch, Personal, RecordedEvent, Scope, UserEvent};
+use read_model::projection::{Projection as _, Target};
+use read_model::user_view::{self, REVISION, UserRow, UserView};
 use testkit::history::{History, active, minute, registered, tenant};
 use uuid::Uuid;
 
@@ -92,16 +93,27 @@ fn golden_history() -> Vec<RecordedEvent> {
         .collect()
 }
 
+/// The golden history, a partition at a time.
+fn golden_partitions() -> impl Iterator<Item = (Partition, Vec<RecordedEvent>)> {
+    let history = golden_history();
+    (0..testkit::database::TEST_PARTITIONS).map(move |partition| {
+        let of = |one: &&RecordedEvent| one.address.partition.0 == partition;
+        let events = history.iter().filter(of).cloned().collect();
+        (Partition(partition), events)
+    })
+}
+
 async fn rows_after(batch: usize) -> Vec<UserRow> {
     let views = Views::create().await;
-    let history = golden_history();
-    for partition in 0..testkit::database::TEST_PARTITIONS {
-        let of = |one: &&RecordedEvent| one.address.partition.0 == partition;
-        let events: Vec<_> = history.iter().filter(of).cloned().collect();
+    for (_, events) in golden_partitions() {
         for batch in events.chunks(batch) {
             views.apply(batch).await;
         }
     }
+    rows_of(&views).await
+}
+
+async fn rows_of(views: &Views) -> Vec<UserRow> {
     let mut rows = Vec::new();
     for name in ["acme", "globex"] {
         let scope = Scope {
@@ -132,6 +144,26 @@ async fn rows_do_not_depend_on_the_size_of_batches() {
     for batch in [2, 3, 1000] {
         assert_eq!(rows_after(batch).await, one_by_one, "batches of {batch}");
     }
+}
+
+#[tokio::test]
+async fn a_fold_in_memory_comes_to_the_same_rows() {
+    let views = Views::create().await;
+    let mut connection = views.connection().await;
+    for (partition, events) in golden_partitions() {
+        let mut fold = UserView.bulk().expect("a fold in memory");
+        for range in events.chunks(2) {
+            fold.fold(range).expect("events that can be folded");
+        }
+        let target = Target {
+            generation: 1,
+            partition,
+        };
+        let copied = fold.copy(&mut connection, target).await;
+        copied.expect("rows that can be copied");
+    }
+    drop(connection);
+    assert_eq!(rows_of(&views).await, rows_after(1).await);
 }
 
 #[tokio::test]

@@ -153,7 +153,9 @@ async fn ensure_template(admin: &PgConnectOptions) -> anyhow::Result<String> {
     Ok(name)
 }
 
-fn migrations_folder() -> PathBuf {
+/// The folder of the workspace's migrations.
+#[must_use]
+pub fn migrations_folder() -> PathBuf {
     workspace_root().join("migrations")
 }
 

@@ -10,12 +10,12 @@ use std::time::Instant;
 use anyhow::Context as _;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
+use testkit::Cluster;
 
 use super::AppendArgs;
 use super::cell::{self, Batches, Cell, Contender};
 use super::databases::{MEASURED, OURS};
 use super::rows::{Columns, Log, Texts};
-use crate::cluster::Cluster;
 use crate::gauge::Gauge;
 use crate::people::People;
 

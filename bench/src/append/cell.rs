@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use clap::ValueEnum;
 use hdrhistogram::Histogram;
+use testkit::Cluster;
 use tokio::task::JoinSet;
 
 use super::AppendArgs;
 use super::databases::MEASURED;
-use crate::cluster::Cluster;
 use crate::cpu::CpuTimes;
 use crate::gauge::Gauge;
 

@@ -6,8 +6,8 @@ use events::PartitionCount;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
-
-use crate::cluster::{self, Cluster};
+use testkit::Cluster;
+use testkit::database::migrations_folder;
 
 /// The template of cqrs-es with postgres-es.
 pub(super) const STOCK: &str = "bench_stock";
@@ -54,7 +54,7 @@ pub(super) async fn prepare(cluster: &Cluster, partitions: u16) -> anyhow::Resul
     let ours = PgPoolOptions::new()
         .connect_with(cluster.options(OURS))
         .await?;
-    Migrator::new(cluster::migrations())
+    Migrator::new(migrations_folder())
         .await?
         .run(&ours)
         .await

@@ -5,13 +5,13 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
+use testkit::Cluster;
 use tokio::task::JoinSet;
 
 use super::cell::float;
 use super::databases::MEASURED;
 use super::ours::{self, Extras, Store};
 use super::{AppendArgs, say, statements};
-use crate::cluster::Cluster;
 use crate::cpu::CpuTimes;
 use crate::gauge::Gauge;
 use crate::machine;

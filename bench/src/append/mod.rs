@@ -31,9 +31,11 @@ use std::io::Write as _;
 use clap::Args;
 use event_store::AppendSettings;
 use sqlx::Connection as _;
+use testkit::Cluster;
 
-use crate::cluster::Cluster;
 use crate::machine;
+
+const MIB: u64 = 1 << 20;
 
 /// Sizes of the benchmark; the defaults are those of docs/performance.md.
 #[derive(Args, Clone, Debug)]
@@ -81,7 +83,7 @@ pub(crate) struct AppendArgs {
 /// # Errors
 /// When the server or a contender fails: then there are no figures.
 pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
-    let cluster = Cluster::start(args.statements).await?;
+    let cluster = Cluster::start("bench", &server_settings(args.statements)).await?;
     let mut admin = cluster.admin().await?;
     let machine = machine::describe(&mut admin, cluster.folder()).await?;
     admin.close().await?;
@@ -93,6 +95,13 @@ pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
     let cells = rounds::run(&cluster, &args).await?;
     say(&report::tables(&cells))?;
     say(&report::ratios(&cells))
+}
+
+/// As `runnel up` sets its own server; pg_stat_statements costs a little.
+fn server_settings(statements: bool) -> String {
+    let shared_buffers = (machine::memory_bytes() / 8 / MIB).clamp(64, 1024);
+    let preload = if statements { "pg_stat_statements" } else { "" };
+    format!("shared_buffers = {shared_buffers}MB\nshared_preload_libraries = '{preload}'")
 }
 
 /// Standard output is this program's product; what cannot be written ends it.

@@ -5,6 +5,7 @@ use event_store::{AppendSettings, Appender, EventStore};
 use events::user_fields::EmailKey;
 use events::{Metadata, Role, Scope, TenantId};
 use sqlx::postgres::PgPoolOptions;
+use testkit::Cluster;
 use uuid::Uuid;
 
 use super::AppendArgs;
@@ -12,7 +13,6 @@ use super::cell::{self, Batches, Cell, Contender};
 use super::databases::{MEASURED, OURS};
 use super::decider::{self, Decider};
 use super::writer::Writer;
-use crate::cluster::Cluster;
 use crate::gauge::Gauge;
 use crate::people::People;
 

@@ -4,7 +4,7 @@
 
 use super::cell::{Cell, Contender};
 use super::{AppendArgs, bare, ours, say, statements, stock};
-use crate::cluster::Cluster;
+use testkit::Cluster;
 
 const ORDER: [Contender; 4] = [
     Contender::Events,

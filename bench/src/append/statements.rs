@@ -1,9 +1,9 @@
 //! Where the server's time goes: pg_stat_statements of the last measurement, when asked for.
 
 use sqlx::{Connection as _, Executor as _, Row as _};
+use testkit::Cluster;
 
 use super::{AppendArgs, say};
-use crate::cluster::Cluster;
 
 const RESET: &str = "select pg_stat_statements_reset()";
 

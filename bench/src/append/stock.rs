@@ -10,11 +10,11 @@ use domain::User;
 use domain::user::Now;
 use postgres_es::{PostgresCqrs, postgres_cqrs};
 use sqlx::postgres::PgPoolOptions;
+use testkit::Cluster;
 
 use super::AppendArgs;
 use super::cell::{self, Batches, Cell, Contender};
 use super::databases::{MEASURED, STOCK};
-use crate::cluster::Cluster;
 use crate::gauge::Gauge;
 use crate::people::{Next, People};
 

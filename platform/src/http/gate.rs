@@ -15,12 +15,12 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ResourceMap, Service, ServiceRequest, ServiceResponse, Transform};
-use actix_web::http::Method;
 use actix_web::http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
-    HeaderValue,
+    HeaderValue, ORIGIN,
 };
-use actix_web::{Error, HttpMessage as _};
+use actix_web::http::{ConnectionType, Method};
+use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span};
 
@@ -29,7 +29,7 @@ use super::rate_limit::Allowance;
 use super::record::{Record, Recorded, method_label};
 use super::stack::{HttpStack, Shared};
 use super::unproblematic::{problem_of, problem_of_error};
-use super::{HttpCode, PROBLEM_JSON, Problem, client_address};
+use super::{HttpCode, PROBLEM_JSON, Problem, client_address, server};
 use crate::auth::Authentication;
 use crate::telemetry;
 
@@ -227,8 +227,13 @@ impl Passage {
         problem: &Problem,
     ) -> ServiceResponse<Body<B>> {
         let path = self.pattern();
+        let origin = request.headers().get(ORIGIN).cloned();
         let mut response = request.into_response(problem.response(Some(&self.context.request_id)));
         self.set_headers(response.headers_mut());
+        let origins = &self.shared.settings.cors_origins;
+        if let Some(origin) = origin {
+            server::show_to_origin(&origin, origins, response.headers_mut());
+        }
         let record = self.record(path, problem.status().as_u16(), Some(problem.code()));
         response.map_body(|_, body| Recorded::new(EitherBody::right(body), record))
     }
@@ -265,6 +270,9 @@ impl Passage {
         }
         let status = response.status().as_u16();
         let record = self.record(path, status, problem.as_ref().map(Problem::code));
+        if self.shared.readiness.is_draining() {
+            close(response.response_mut());
+        }
         let request_id = Arc::clone(&self.context.request_id);
         response.map_body(|_, body| match problem {
             None => Recorded::new(EitherBody::left(Box::pin(body)), record),
@@ -308,6 +316,14 @@ impl Passage {
             span: self.span.clone(),
         }
     }
+}
+
+/// Who keeps connections open learns in time that this one ends, and sends nothing more on it: a
+/// request that is under way when the server closes would be cut off.
+fn close<B>(response: &mut HttpResponse<B>) {
+    response
+        .head_mut()
+        .set_connection_type(ConnectionType::Close);
 }
 
 /// A problem replaces the body that was there, whatever its type and encoding were.

@@ -6,7 +6,10 @@ use std::time::Duration;
 use actix_cors::Cors;
 use actix_web::dev::Server;
 use actix_web::http::KeepAlive;
-use actix_web::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderName, LOCATION};
+use actix_web::http::header::{
+    ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION,
+    CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
+};
 use actix_web::middleware::{Compress, Condition};
 use actix_web::{App, HttpServer, web};
 use utoipa::openapi::OpenApi;
@@ -24,6 +27,19 @@ const CORS_MAX_AGE_SECONDS: usize = 3600;
 const LINGER: Duration = Duration::from_secs(1);
 /// Connections that the kernel holds for us while all workers are full.
 const BACKLOG: i32 = 1024;
+
+/// Headers of answers that pages may read.
+const EXPOSED: [&str; 9] = [
+    "etag",
+    "location",
+    "consistency-token",
+    "idempotency-replayed",
+    "ratelimit",
+    "ratelimit-policy",
+    "retry-after",
+    "runnel-stale",
+    "x-request-id",
+];
 
 /// What an API consists of.
 #[derive(Clone)]
@@ -87,6 +103,21 @@ where
     Ok(server.run())
 }
 
+/// Lets a page of an allowed origin see an answer that was given before [`cors`] was asked.
+pub(super) fn show_to_origin(origin: &HeaderValue, origins: &[String], headers: &mut HeaderMap) {
+    if !origins
+        .iter()
+        .any(|allowed| allowed.as_bytes() == origin.as_bytes())
+    {
+        return;
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if let Ok(exposed) = HeaderValue::from_str(&EXPOSED.join(", ")) {
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+    }
+}
+
 /// CORS for the origins in the list and for no others.
 fn cors(origins: &[String]) -> Cors {
     let own = |name| HeaderName::from_static(name);
@@ -102,22 +133,11 @@ fn cors(origins: &[String]) -> Cors {
         own("traceparent"),
         own("x-request-id"),
     ];
-    let exposed = [
-        ETAG,
-        LOCATION,
-        own("consistency-token"),
-        own("idempotency-replayed"),
-        own("ratelimit"),
-        own("ratelimit-policy"),
-        own("retry-after"),
-        own("runnel-stale"),
-        own("x-request-id"),
-    ];
     let cors = origins
         .iter()
         .fold(Cors::default(), |cors, origin| cors.allowed_origin(origin));
     cors.allowed_methods(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers(allowed)
-        .expose_headers(exposed)
+        .expose_headers(EXPOSED)
         .max_age(CORS_MAX_AGE_SECONDS)
 }

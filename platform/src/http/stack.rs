@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::BodyLimits;
 use super::rate_limit::Limits;
+use crate::admin::Readiness;
 use crate::auth::Verifier;
 use crate::config::{HttpSettings, RateLimitSettings};
 
@@ -28,12 +29,19 @@ pub(super) struct Shared {
     /// None when it is off.
     pub(super) principals: Option<Limits<[u8; 16]>>,
     pub(super) failed_tokens: Limits<IpAddr>,
+    /// The process's: while it drains, each answer is the last of its connection.
+    pub(super) readiness: Readiness,
 }
 
 impl HttpStack {
-    /// The middleware of an API; `service` is the label of its metrics.
+    /// The middleware of an API; `service` is the label of its metrics, `readiness` the process's.
     #[must_use]
-    pub fn new(service: &'static str, settings: HttpSettings, verifier: Verifier) -> HttpStack {
+    pub fn new(
+        service: &'static str,
+        settings: HttpSettings,
+        verifier: Verifier,
+        readiness: &Readiness,
+    ) -> HttpStack {
         let shared = Shared {
             service,
             body_limits: BodyLimits::new(&settings),
@@ -43,6 +51,7 @@ impl HttpStack {
             failed_tokens: Limits::new("failed-tokens", FAILED_TOKENS),
             settings,
             verifier,
+            readiness: readiness.clone(),
         };
         HttpStack {
             shared: Arc::new(shared),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::{HttpResponse, get, web};
+use platform::admin::Readiness;
 use platform::auth::{Claims, DevKeys, Role, TokenSigner, Verifier};
 use platform::config::{AuthSettings, Environment, HttpArgs, HttpSettings, Mode, Problems};
 use platform::http::{
@@ -20,6 +21,7 @@ pub(crate) struct App {
     pub(crate) port: u16,
     pub(crate) signer: TokenSigner,
     pub(crate) client: reqwest::Client,
+    pub(crate) readiness: Readiness,
     server: ServerHandle,
     _keys: tempfile::TempDir,
 }
@@ -47,7 +49,8 @@ impl App {
     ) -> App {
         super::logs::capture();
         let signer = DevKeys::ensure(folder.path()).unwrap().signer().unwrap();
-        let stack = HttpStack::new("platform-test", settings, verifier);
+        let readiness = Readiness::new();
+        let stack = HttpStack::new("platform-test", settings, verifier, &readiness);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let api = Api {
@@ -63,6 +66,7 @@ impl App {
             signer,
             client: client.build().unwrap(),
             server: handle,
+            readiness,
             _keys: folder,
         }
     }

@@ -210,3 +210,54 @@ async fn the_api_documents_itself() {
     assert!(page.text().await.unwrap().contains("swagger"));
     assert_eq!(app.get("/docs/swagger-ui-bundle.js").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_page_of_a_listed_origin_can_read_that_it_must_wait() {
+    let app = App::with(|http| {
+        http.cors_origins = vec!["https://app.example".to_owned()];
+        http.rate_limit = Some(platform::config::RateLimitSettings {
+            per_second: 1,
+            burst: 1,
+        });
+    })
+    .await;
+    let token = app.token("impatient");
+    let ask = async |origin: &str| {
+        let request = app.client.get(app.url("/me")).bearer_auth(&token);
+        request.header("origin", origin).send().await.unwrap()
+    };
+    ask("https://app.example").await;
+    let told = ask("https://app.example").await;
+    assert_eq!(told.status(), 429);
+    let headers = told.headers();
+    assert_eq!(
+        headers["access-control-allow-origin"],
+        "https://app.example"
+    );
+    let exposed = headers["access-control-expose-headers"].to_str().unwrap();
+    assert!(exposed.contains("retry-after"), "{exposed}");
+    let stranger = ask("https://other.example").await;
+    assert_eq!(stranger.status(), 429);
+    assert!(
+        !stranger
+            .headers()
+            .contains_key("access-control-allow-origin")
+    );
+}
+
+#[tokio::test]
+async fn while_the_process_drains_every_answer_says_that_its_connection_ends() {
+    let app = App::spawn().await;
+    let ends = async |path: &str| {
+        let answer = app.get(path).await;
+        answer
+            .headers()
+            .get("connection")
+            .is_some_and(|value| value == "close")
+    };
+    assert!(!ends("/hello").await);
+    app.readiness.drain();
+    for path in ["/hello", "/nowhere"] {
+        assert!(ends(path).await, "{path}");
+    }
+}

@@ -11,7 +11,7 @@ use read_model::projection::Projection;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use super::queue::{Batch, Receiver, queue};
+use super::queue::{Committed, Receiver, queue};
 use super::track::{Context, Track};
 use super::{CacheSettings, Target, Trouble, current_incarnation, metrics};
 use crate::engine::Engine;
@@ -105,8 +105,8 @@ impl Follower {
         })
     }
 
-    async fn follow(&mut self, batches: Vec<Arc<Batch>>) {
-        let mut by_key: BTreeMap<CheckpointKey, Vec<Arc<Batch>>> = BTreeMap::new();
+    async fn follow(&mut self, batches: Vec<Arc<Committed>>) {
+        let mut by_key: BTreeMap<CheckpointKey, Vec<Arc<Committed>>> = BTreeMap::new();
         for batch in &batches {
             let key = CheckpointKey {
                 projection: batch.applied.projection,
@@ -125,7 +125,7 @@ impl Follower {
     }
 
     /// Tells query processes what to forget, after what they will read instead is in place.
-    async fn tell_touched(&self, batches: &[Arc<Batch>]) {
+    async fn tell_touched(&self, batches: &[Arc<Committed>]) {
         let channel = push::channel(&self.target.namespace);
         for batch in batches {
             let mut pipeline = redis::pipe();

@@ -29,7 +29,7 @@ use read_model::projection::Projection;
 use sqlx::PgPool;
 
 pub use follower::Follower;
-pub use queue::{Batch, Queue};
+pub use queue::{Committed, Queue};
 pub use tools::Tools;
 
 /// What the follower needs to know.

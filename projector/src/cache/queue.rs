@@ -16,7 +16,7 @@ pub(super) const BATCHES_MAX: usize = 64;
 
 /// A committed batch.
 #[derive(Clone, Debug)]
-pub struct Batch {
+pub struct Committed {
     /// What in-process readers are told, too.
     pub applied: Applied,
     /// The checkpoint before it.
@@ -30,12 +30,12 @@ pub struct Batch {
 /// The engine's end of the queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    sender: mpsc::Sender<Arc<Batch>>,
+    sender: mpsc::Sender<Arc<Committed>>,
     depth: IntGauge,
 }
 
 pub(super) struct Receiver {
-    receiver: mpsc::Receiver<Arc<Batch>>,
+    receiver: mpsc::Receiver<Arc<Committed>>,
     depth: IntGauge,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn queue() -> (Queue, Receiver) {
 }
 
 impl Queue {
-    pub(crate) fn push(&self, batch: &Arc<Batch>) {
+    pub(crate) fn push(&self, batch: &Arc<Committed>) {
         match self.sender.try_send(Arc::clone(batch)) {
             Ok(()) => self.depth.inc(),
             Err(_) => metrics::dropped(),
@@ -62,20 +62,20 @@ impl Queue {
 
 impl Receiver {
     /// Waits for batches; none when the engine is gone.
-    pub(super) async fn some(&mut self) -> Vec<Arc<Batch>> {
+    pub(super) async fn some(&mut self) -> Vec<Arc<Committed>> {
         let mut batches = Vec::new();
         self.receiver.recv_many(&mut batches, BATCHES_MAX).await;
         self.taken(batches)
     }
 
     /// What is there now.
-    pub(super) fn rest(&mut self) -> Vec<Arc<Batch>> {
+    pub(super) fn rest(&mut self) -> Vec<Arc<Committed>> {
         let rest = std::iter::from_fn(|| self.receiver.try_recv().ok());
         let batches = rest.take(BATCHES_MAX).collect();
         self.taken(batches)
     }
 
-    fn taken(&self, batches: Vec<Arc<Batch>>) -> Vec<Arc<Batch>> {
+    fn taken(&self, batches: Vec<Arc<Committed>>) -> Vec<Arc<Committed>> {
         self.depth
             .sub(i64::try_from(batches.len()).unwrap_or(i64::MAX));
         batches

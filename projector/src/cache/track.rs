@@ -14,7 +14,7 @@ use read_model::cache::{Cached, CachedRow, Envelope, Epoch, Keyspace, Mark};
 use read_model::projection::{Projection, Touched};
 use sqlx::PgPool;
 
-use super::queue::Batch;
+use super::queue::Committed;
 use super::{Target, Trouble, metrics, raise};
 use crate::engine::checkpoint::{self, CheckpointKey};
 
@@ -82,7 +82,7 @@ impl Track {
     pub(super) async fn follow(
         &mut self,
         context: Context<'_>,
-        batches: &[Arc<Batch>],
+        batches: &[Arc<Committed>],
     ) -> Result<(), Trouble> {
         let Some(mark) = self.mark.clone().filter(|_| self.following) else {
             return Ok(());
@@ -104,7 +104,7 @@ impl Track {
     /// The last state of every row, and up to where the batches lead from `after`.
     fn changes(
         &self,
-        batches: &[Arc<Batch>],
+        batches: &[Arc<Committed>],
         after: i64,
     ) -> Result<(HashMap<Touched, Change>, i64), Trouble> {
         let mut upto = after;

@@ -5,6 +5,8 @@ use platform::config::{DatabaseArgs, Problems};
 use platform::database::{PoolPlan, pool};
 use sqlx::PgPool;
 
+use crate::application::checked_incarnation;
+
 /// One connection to work on, one to read events on meanwhile.
 const CONNECTIONS: u32 = 2;
 
@@ -26,6 +28,16 @@ pub(super) struct ConnectArgs {
 impl ConnectArgs {
     /// A small pool without time-outs on its statements: an operator waits as long as it takes.
     pub(super) fn connect(self) -> anyhow::Result<PgPool> {
+        self.connect_with(PoolPlan::unhurried("projector-cli", CONNECTIONS))
+    }
+
+    /// A larger one, whose connections refuse a server that is not the primary of this history.
+    pub(super) fn connect_to_build(self, connections: u32) -> anyhow::Result<PgPool> {
+        let plan = PoolPlan::unhurried("projector-rebuild", connections);
+        self.connect_with(plan.after_connect(checked_incarnation()))
+    }
+
+    fn connect_with(self, plan: PoolPlan) -> anyhow::Result<PgPool> {
         // The other settings of a database are a daemon's; here they have their defaults.
         let defaults = DatabaseArgs::augment_args(Command::new("defaults").no_binary_name(true));
         let matches = defaults.try_get_matches_from(std::iter::empty::<&str>())?;
@@ -37,9 +49,6 @@ impl ConnectArgs {
         let mut problems = Problems::default();
         let settings = args.validate(&mut problems);
         problems.check_or_exit();
-        Ok(pool(
-            &settings,
-            PoolPlan::unhurried("projector-cli", CONNECTIONS),
-        )?)
+        Ok(pool(&settings, plan)?)
     }
 }

@@ -4,10 +4,13 @@
 mod cache;
 mod completions;
 mod connect;
+mod generations;
 mod kafka;
 mod output;
 mod parked;
 mod pause;
+mod progress;
+mod rebuild;
 mod relay;
 mod run;
 mod status;
@@ -40,6 +43,14 @@ enum Verb {
     /// Look after what is in Redis
     #[command(subcommand)]
     Cache(Box<cache::CacheVerb>),
+    /// Fold a projection anew from the event store, prove it, and only then show it
+    Rebuild(rebuild::RebuildArgs),
+    /// Compare what is shown with a fresh fold of the events, and show nothing else
+    Verify(rebuild::VerifyArgs),
+    /// Show again what was shown before the last switch
+    Rollback(generations::RollbackArgs),
+    /// Drop generations that nobody will show again
+    Gc(generations::GcArgs),
     /// Show and repair the event store itself
     #[command(subcommand)]
     Store(store::StoreVerb),
@@ -66,6 +77,10 @@ impl Cli {
             Verb::Pause(args) => pause::set_paused(args, true).await,
             Verb::Resume(args) => pause::set_paused(args, false).await,
             Verb::Cache(verb) => cache::cache(*verb).await,
+            Verb::Rebuild(args) => rebuild::rebuild(args).await,
+            Verb::Verify(args) => rebuild::verify(args).await,
+            Verb::Rollback(args) => generations::rollback(args).await,
+            Verb::Gc(args) => generations::gc(args).await,
             Verb::Store(verb) => store::store(verb).await,
             Verb::Topics(verb) => topics::topics(verb).await,
             Verb::Relay(verb) => relay::relay(verb).await,

@@ -16,7 +16,7 @@ use super::checkpoint::{self, Checkpoint, CheckpointKey, Move};
 use super::parked::{self, ParkedEvent, ParkedKeys};
 use super::poison::{self, ApplyFailure};
 use super::proof::Proof;
-use crate::cache::Batch;
+use crate::cache::Committed;
 
 /// The rows and the checkpoint are lost together or kept together, and the events are still in the
 /// store: so the commit does not wait for the disk. After a crash of PostgreSQL the checkpoint is
@@ -37,7 +37,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) enum BatchEnd {
     /// Rows and checkpoint are committed.
-    Committed { batch: Arc<Batch>, parked: u64 },
+    Committed { batch: Arc<Committed>, parked: u64 },
     /// The checkpoint is not where it was expected, or is another's: it must be read again.
     Unexpected,
     /// The set of parked keys changed under the batch: it must be read again.
@@ -81,7 +81,7 @@ pub(crate) struct Cursor {
     parked: ParkedKeys,
     /// A batch whose commit was not answered: it is announced if the checkpoint says that it
     /// happened.
-    unanswered: Option<Arc<Batch>>,
+    unanswered: Option<Arc<Committed>>,
     failures: u32,
     not_before: Option<Instant>,
     is_lost: bool,
@@ -165,7 +165,7 @@ impl Cursor {
         &mut self,
         pool: &PgPool,
         now: Checkpoint,
-    ) -> Result<Option<Arc<Batch>>, sqlx::Error> {
+    ) -> Result<Option<Arc<Committed>>, sqlx::Error> {
         let unanswered = self.unanswered.take();
         self.position = now.position;
         self.incarnation = now.incarnation;
@@ -265,11 +265,11 @@ impl Cursor {
             return end(transaction, BatchEnd::Suspect).await;
         }
         parked::insert(&mut transaction, self.key, &parked).await?;
-        effects.written.extend(self.withheld(events, &parked));
+        effects.written.extend(self.withheld(batch.events, &parked));
         if keys.keys.len() > self.parked.keys.len() {
             keys.version = checkpoint::raise_parked_version(&mut transaction, self.key).await?;
         }
-        let proof = self.proof.map(|proof| proof.after(events, applied));
+        let proof = self.proof.map(|proof| proof.after(batch.events, applied));
         if let Some(proof) = proof {
             proof.save(&mut transaction, self.key, moved.to).await?;
         }
@@ -322,7 +322,7 @@ impl Cursor {
             position: moved.to,
             touched: effects.touched.into(),
         };
-        let batch = Arc::new(Batch {
+        let batch = Arc::new(Committed {
             applied,
             from: moved.from,
             incarnation: moved.incarnation,

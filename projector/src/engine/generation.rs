@@ -83,7 +83,7 @@ select generation, revision,
         where r.projection = g.projection and r.expires_at > clock_timestamp()
     ) then 'abandoned' else state end
 from projection.generation as g
-where projection = $1
+where projection = $1 and state <> 'dropped'
 order by generation";
 
 const READ_CHECKPOINTS: &str = "

@@ -12,7 +12,7 @@ use super::checkpoint::CheckpointKey;
 use super::cursor::Cursor;
 use super::source::Stretch;
 use super::{Engine, metrics, standing};
-use crate::cache::{Batch, Queue};
+use crate::cache::{Committed, Queue};
 
 impl Engine {
     /// Tells the lag metrics of what this engine feeds.
@@ -39,7 +39,7 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn publish(&self, batch: &Arc<Batch>) {
+    pub(super) fn publish(&self, batch: &Arc<Committed>) {
         // Nobody needs to listen.
         let _ = self.inner.applied.send(batch.applied.clone());
         let Some(follower) = self.inner.follower.get() else {

@@ -14,7 +14,7 @@ use super::report::PartitionProof;
 use super::slice::prove;
 use crate::engine::batch::Pace;
 use crate::engine::checkpoint;
-use crate::engine::cursor::{BatchEnd, Cursor};
+use crate::engine::cursor::{Batch, BatchEnd, Cursor};
 use crate::engine::proof::Proof;
 
 /// A round that found less than this left over has caught up; what comes meanwhile is the switch's.
@@ -123,15 +123,16 @@ impl<'r> Follower<'r> {
         Ok(())
     }
 
-    async fn apply(&mut self, batch: &[events::RecordedEvent]) -> Result<(), RebuildError> {
+    async fn apply(&mut self, events: &[events::RecordedEvent]) -> Result<(), RebuildError> {
         let partition = self.partition();
         let rebuild = self.run.rebuild;
         let max = rebuild.settings.parked_keys_max;
-        let incarnation = self.run.cut[partition.index()].incarnation;
-        let end = self
-            .cursor
-            .commit_batch(&rebuild.pool, incarnation, batch, max)
-            .await?;
+        let batch = Batch {
+            events,
+            incarnation: self.run.cut[partition.index()].incarnation,
+            kafka_offset: None,
+        };
+        let end = self.cursor.commit_batch(&rebuild.pool, batch, max).await?;
         match end {
             BatchEnd::Committed { .. } => Ok(()),
             BatchEnd::Unexpected | BatchEnd::ParkedChanged => {

@@ -34,8 +34,9 @@ delete from projection.parked where projection = $1 and generation = $2";
 const DELETE_CHECKPOINTS: &str = "
 delete from projection.checkpoint where projection = $1 and generation = $2";
 
-const DELETE_GENERATION: &str = "
-delete from projection.generation where projection = $1 and generation = $2";
+/// The row stays, so that the number is never given again: cache keys carry it.
+const MARK_DROPPED: &str = "
+update projection.generation set state = 'dropped' where projection = $1 and generation = $2";
 
 const READ_LAST_STANDBY: &str = "
 select generation
@@ -127,7 +128,7 @@ pub(super) async fn drop_generation(
         LOCK_CHECKPOINTS,
         DELETE_PARKED,
         DELETE_CHECKPOINTS,
-        DELETE_GENERATION,
+        MARK_DROPPED,
     ] {
         let query = sqlx::query(statement).bind(name).bind(generation);
         query.execute(&mut *transaction).await?;

@@ -58,6 +58,7 @@ impl Run<'_> {
             to: position,
             incarnation: head.incarnation,
             recorded_at: last.recorded_at,
+            kafka_offset: None,
         };
         let target = Target {
             generation: key.generation,

@@ -142,7 +142,8 @@ impl RedisWriter {
             let key = self.keys.value(&touched.tenant, &touched.id, &touched.id);
             commands::forget(&mut pipeline, &key);
         }
-        let sent = pipeline.query_async::<redis::Value>(&mut self.connection.clone());
+        let mut connection = self.connection.clone();
+        let sent = pipeline.query_async::<redis::Value>(&mut connection);
         sent.await.expect("forgotten");
         self.mark(news.partition, Some(self.at(news.position)))
             .await;

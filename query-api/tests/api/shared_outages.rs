@@ -22,6 +22,16 @@ async fn without_redis_every_answer_is_as_right_and_the_breaker_is_shown_and_not
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = nobody.local_addr().expect("an address").port();
     drop(nobody);
+    answers_without(port).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_connections_and_never_answers_costs_its_budget_and_no_answer() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    answers_without(silent.local_addr().expect("an address").port()).await;
+}
+
+async fn answers_without(port: u16) {
     let mut setup = with_redis_at(format!("redis://127.0.0.1:{port}/0"));
     setup
         .settings

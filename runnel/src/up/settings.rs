@@ -172,6 +172,7 @@ impl UpArgs {
                 auth,
                 secret,
                 database: database.clone(),
+                redis: redis.clone(),
                 process,
                 shutdown,
             },

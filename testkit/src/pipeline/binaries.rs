@@ -1,4 +1,4 @@
-//! Where the built binaries are: beside the test's own executable. Under `cargo test --workspace`
+//! Where the built binaries are: beside the test's own executable, or the program's. Under `cargo test --workspace`
 //! they are there already; otherwise they are built once, with the same profile into the same
 //! folder.
 
@@ -54,11 +54,14 @@ pub fn build() {
     });
 }
 
-/// `target/<profile>`: the test's executable lies in its folder `deps`.
+/// `target/<profile>`: a test's executable lies in its folder `deps`, a program's in itself.
 fn profile_folder() -> PathBuf {
-    let executable = std::env::current_exe().expect("the test's own path");
-    let deps = executable.parent().expect("a folder");
-    deps.parent().expect("the profile's folder").to_owned()
+    let executable = std::env::current_exe().expect("the executable's own path");
+    let folder = executable.parent().expect("a folder");
+    if folder.ends_with("deps") {
+        return folder.parent().expect("the profile's folder").to_owned();
+    }
+    folder.to_owned()
 }
 
 /// Newer than every source that cargo wrote down for it (`<binary>.d`: `binary: source source …`).

@@ -11,17 +11,21 @@
 //! | [`log`], [`tail`] | the log's own shape, and what a reader saw of it (I2, I3) |
 //! | [`view`] | every row of `user_view` against an independent fold of its events (I5) |
 //! | [`canary`] | texts that must not be seen elsewhere (I9) |
-//! | [`proxy`] | a TCP proxy in front of PostgreSQL that can lose a commit |
+//! | [`session`] | what a session with tokens was shown, and whether it went back (I6, I7) |
+//! | [`proxy`] | a TCP proxy in front of PostgreSQL that can lose a commit, or lead elsewhere |
+//! | [`cluster`] | PostgreSQL servers that can be killed and promoted |
 
 pub mod binaries;
 pub mod canary;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod ledger;
 pub mod log;
 pub mod node;
 pub mod process;
 pub mod proxy;
+pub mod session;
 pub mod tail;
 pub mod tokens;
 pub mod view;
@@ -30,7 +34,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions as _, PgPool};
 use tempfile::TempDir;
 
 use crate::TestDatabase;
@@ -42,11 +47,15 @@ pub use ledger::Ledger;
 pub use log::EventLog;
 pub use node::{Node, Service};
 pub use process::Process;
+pub use session::Session;
 pub use tokens::{Tokens, Who};
 
 /// A database with a store in it, and everything that processes need to work on it.
 pub struct Pipeline {
-    database: TestDatabase,
+    /// Kept until the test ends; none when the server is the test's own.
+    database: Option<TestDatabase>,
+    options: PgConnectOptions,
+    pool: PgPool,
     home: TempDir,
     tokens: Tokens,
     started: AtomicU32,
@@ -58,14 +67,31 @@ impl Pipeline {
     /// # Panics
     /// When any of it fails: the test cannot run.
     pub async fn create() -> Self {
+        let database = TestDatabase::create().await;
+        let (options, pool) = (database.options(), database.pool());
+        Self::with(Some(database), options, pool).await
+    }
+
+    /// The same in an empty database of a server of the test's own.
+    ///
+    /// # Panics
+    /// When any of it fails.
+    pub async fn create_on(options: PgConnectOptions) -> Self {
+        let pool = PgPoolOptions::new().max_connections(4);
+        let pool = pool.connect_lazy_with(options.clone());
+        Self::with(None, options, pool).await
+    }
+
+    async fn with(database: Option<TestDatabase>, options: PgConnectOptions, pool: PgPool) -> Self {
         tokio::task::spawn_blocking(binaries::build)
             .await
             .expect("the binaries are built");
-        let database = TestDatabase::create().await;
         let home = TempDir::new().expect("a folder for keys and logs");
         let tokens = Tokens::generate(&home.path().join("jwks.json"));
         let pipeline = Self {
             database,
+            options,
+            pool,
             home,
             tokens,
             started: AtomicU32::new(0),
@@ -77,19 +103,24 @@ impl Pipeline {
     /// The database's pool, for what a test looks up itself.
     #[must_use]
     pub fn pool(&self) -> PgPool {
-        self.database.pool()
+        self.pool.clone()
     }
 
     /// The database's URL.
     #[must_use]
     pub fn database_url(&self) -> String {
-        self.database.url()
+        self.options.to_url_lossy().to_string()
     }
 
     /// The database.
+    ///
+    /// # Panics
+    /// When the server is the test's own.
     #[must_use]
     pub fn database(&self) -> &TestDatabase {
-        &self.database
+        self.database
+            .as_ref()
+            .expect("a database of the shared server")
     }
 
     /// Signs bearer tokens that its processes accept.
@@ -178,7 +209,7 @@ impl Pipeline {
         let text = |path: &Path| path.display().to_string();
         let partitions = TEST_PARTITIONS.to_string();
         let settings = [
-            ("DATABASE_URL", self.database.url()),
+            ("DATABASE_URL", self.database_url()),
             ("RUNNEL_HOME", text(self.home.path())),
             ("JWKS", text(&self.home.path().join("jwks.json"))),
             ("JWT_ISSUER", tokens::ISSUER.to_owned()),

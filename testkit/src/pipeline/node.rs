@@ -48,7 +48,11 @@ pub struct Node {
 }
 
 impl Node {
-    pub(super) async fn start(
+    /// Starts a process with these settings and waits until it says that it is ready.
+    ///
+    /// # Panics
+    /// When it does not become ready.
+    pub async fn start(
         service: Service,
         mut environment: Vec<(String, String)>,
         log: PathBuf,
@@ -154,7 +158,11 @@ impl Node {
 
 /// A port that nothing listens on now, below those that the system gives out by itself. Numbers go
 /// round, so that two nodes of one test run never ask for the same one.
-pub(super) fn spare_port() -> u16 {
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn spare_port() -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 9_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

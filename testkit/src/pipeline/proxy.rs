@@ -34,9 +34,9 @@ pub struct Proxy {
 }
 
 struct State {
-    server: (String, u16),
+    server: Mutex<(String, u16)>,
     next_commit: Mutex<Option<CommitFate>>,
-    /// Whether connections are carried; each look at a change ends those that there are.
+    /// Whether connections are carried; each change ends those that there are.
     up: watch::Sender<bool>,
 }
 
@@ -49,7 +49,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(State {
-            server: (server.get_host().to_owned(), server.get_port()),
+            server: Mutex::new(address(server)),
             next_commit: Mutex::new(None),
             up: watch::Sender::new(true),
         });
@@ -63,6 +63,13 @@ impl Proxy {
         use sqlx::ConnectOptions as _;
         let through = direct.clone().host("127.0.0.1").port(self.port);
         through.to_url_lossy().to_string()
+    }
+
+    /// From now on it leads to this server; connections to the former one end.
+    pub fn lead_to(&self, server: &PgConnectOptions) {
+        self.down();
+        *self.state.server() = address(server);
+        self.up();
     }
 
     /// PostgreSQL is away: connections end, and new ones end at once.
@@ -94,24 +101,32 @@ impl State {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn cut(&self) {
-        let mut up = self.up.subscribe();
-        // The sender lives as long as the state.
-        drop(up.wait_for(|up| !up).await);
+    fn server(&self) -> std::sync::MutexGuard<'_, (String, u16)> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn address(server: &PgConnectOptions) -> (String, u16) {
+    (server.get_host().to_owned(), server.get_port())
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
     while let Ok((client, _)) = listener.accept().await {
-        if *state.up.borrow() {
-            tokio::spawn(carry(client, state.clone()));
+        let changes = state.up.subscribe();
+        if *changes.borrow() {
+            tokio::spawn(carry(client, state.clone(), changes));
         }
     }
 }
 
 /// Errors are how connections end here; either side sees its own end of them.
-async fn carry(client: TcpStream, state: Arc<State>) -> io::Result<()> {
-    let server = TcpStream::connect(&state.server).await?;
+async fn carry(
+    client: TcpStream,
+    state: Arc<State>,
+    mut changes: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let server = state.server().clone();
+    let server = TcpStream::connect(server).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
@@ -119,7 +134,7 @@ async fn carry(client: TcpStream, state: Arc<State>) -> io::Result<()> {
     let lost = tokio::select! {
         lost = requests(&mut from_client, &mut to_server, &state) => lost?,
         _ = tokio::io::copy(&mut from_server, &mut to_client) => return Ok(()),
-        () = state.cut() => return Ok(()),
+        _ = changes.changed() => return Ok(()),
     };
     drop((from_client, to_client));
     if let (commit, CommitFate::Late(delay)) = lost {

@@ -38,7 +38,11 @@ pub struct Tokens {
 
 impl Tokens {
     /// Makes a key and writes its public half to `jwks`.
-    pub(super) fn generate(jwks: &Path) -> Self {
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[must_use]
+    pub fn generate(jwks: &Path) -> Self {
         let pair = Ed25519KeyPair::generate().expect("randomness");
         let pkcs8: Pkcs8V1Der<'_> = pair.as_der().expect("a key has a DER form");
         let key = EncodingKey::from_ed_der(pkcs8.as_ref());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -30,7 +31,7 @@ join projection.checkpoint on checkpoint.projection = g.projection
 pub type Key = (String, String);
 
 /// A row, as the documents describe it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are those of the table")]
 pub struct ViewRow {
     pub home: i32,
@@ -53,19 +54,32 @@ pub struct ViewRow {
 /// When an event is of a type that a user does not have.
 #[must_use]
 pub fn fold(log: &EventLog) -> BTreeMap<Key, ViewRow> {
-    let mut rows = BTreeMap::new();
+    let last = |mut states: Vec<ViewRow>| states.pop().expect("an event left a state");
+    let states = states(log).into_iter();
+    states.map(|(key, states)| (key, last(states))).collect()
+}
+
+/// What each row was after each of its events.
+///
+/// # Panics
+/// When an event is of a type that a user does not have.
+#[must_use]
+pub fn states(log: &EventLog) -> BTreeMap<Key, Vec<ViewRow>> {
+    let mut all: BTreeMap<Key, Vec<ViewRow>> = BTreeMap::new();
     for entry in &log.entries {
         let key = (entry.tenant.clone(), entry.aggregate_id.clone());
-        let row = rows.entry(key).or_insert_with(|| registered(entry));
-        change(row, entry);
+        let states = all.entry(key).or_default();
+        let mut row = states.last().cloned().unwrap_or_else(|| registered(entry));
+        change(&mut row, entry);
         row.version = entry.sequence;
         row.display_name = if row.status == 2 {
             Some("Deactivated user".to_owned())
         } else {
             row.name.as_ref().map(|name| name.trim().to_owned())
         };
+        states.push(row);
     }
-    rows
+    all
 }
 
 fn registered(entry: &LogEntry) -> ViewRow {

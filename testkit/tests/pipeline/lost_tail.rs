@@ -2,15 +2,15 @@
 //! fork` nothing that was lost is served: its tokens say so, its rows go, and what is left is
 //! filled again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command as Program;
 use std::time::Duration;
 
 use sqlx::Executor as _;
+use testkit::pipeline::cluster::program;
 use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Client, Ledger, Pipeline, Service, Who};
-use testkit::servers::workspace_root;
 use uuid::Uuid;
 
 use crate::scene::{APPLIED_WITHIN, TENANT, admin, ask, register};
@@ -165,18 +165,4 @@ fn succeeds(program: &mut Program) {
     let output = program.output().expect("the program runs");
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program:?}: {text}");
-}
-
-/// A program that came with the server: beside it, or where the shell finds it.
-fn program(name: &str) -> PathBuf {
-    let find = Program::new(workspace_root().join("scripts/postgres"))
-        .arg("--find")
-        .output();
-    let folder = String::from_utf8(find.expect("the script runs").stdout).expect("a path");
-    let beside = Path::new(folder.trim()).join(name);
-    if beside.exists() {
-        beside
-    } else {
-        PathBuf::from(name)
-    }
 }

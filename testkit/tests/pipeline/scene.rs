@@ -105,7 +105,9 @@ impl Load {
                     let mut dice = Dice::new(number);
                     while !stop.load(Ordering::Relaxed) {
                         let user = users[dice.roll(users.len())];
-                        let command = Command::rename(user, &format!("name {number}"));
+                        // No two events have one name, so that what is shown can be traced.
+                        let name = format!("name {number} {}", Uuid::new_v4());
+                        let command = Command::rename(user, &name);
                         let Some(node) = route(dice.roll(1 << 20)) else {
                             tokio::task::yield_now().await;
                             continue;

@@ -64,7 +64,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
 ];
 
 /// Development only: they may use anything.
-const DEVELOPMENT: &[&str] = &["testkit", "bench"];
+const DEVELOPMENT: &[&str] = &["testkit", "bench", "chaos"];
 
 /// Licences that we ship.
 const LICENCES: &[&str] = &[

@@ -1,5 +1,6 @@
-//! A private PostgreSQL with fsync on, made for one run and removed after it, also when the run is
-//! killed: the server then gets SIGQUIT from the kernel, and the next run removes its folder.
+//! A private PostgreSQL with fsync on, made for one run of a program and removed after it, also
+//! when the run is killed: the server then gets SIGQUIT from the kernel, and the next run removes
+//! its folder.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,54 +14,40 @@ use anyhow::{Context as _, bail};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 
-use crate::machine;
+use crate::eventually;
+use crate::servers::workspace_root;
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
-const MIB: u64 = 1 << 20;
 
 /// A running server. Dropping it stops it and removes its data.
 #[derive(Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
+    programs: PathBuf,
+    account: Account,
     folder: PathBuf,
     server: Child,
     options: PgConnectOptions,
 }
 
 impl Cluster {
-    /// Makes and starts the server. `statements` loads pg_stat_statements, which costs a little.
+    /// Makes and starts the server for the program of this name. `settings` are lines of its
+    /// configuration, such as how much memory it may have.
     ///
     /// # Errors
     /// When PostgreSQL cannot be found or installed, or does not start; with its own log.
-    pub(crate) async fn start(statements: bool) -> anyhow::Result<Self> {
+    pub async fn start(program: &str, settings: &str) -> anyhow::Result<Self> {
         let programs = find_programs()?;
         let account = Account::of_server()?;
-        let folder = make_folder(&account)?;
+        let folder = make_folder(program, &account)?;
         let password = uuid::Uuid::new_v4().simple().to_string();
         initialise(&programs, &account, &folder, &password)?;
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
             .local_addr()?
             .port();
-        let config = config(port, statements);
-        fs::write(folder.join("data/bench.conf"), config).context("writing the settings")?;
-        account.own(&folder.join("data/bench.conf"))?;
-        let log = fs::File::create(folder.join("log"))?;
-        let server = account
-            .command(Path::new("setpriv"))
-            .args(["--pdeathsig", "QUIT"])
-            .arg(programs.join("postgres"))
-            .arg("-D")
-            .arg(folder.join("data"))
-            .arg("-c")
-            .arg(format!(
-                "config_file={}",
-                folder.join("data/bench.conf").display()
-            ))
-            .stdin(Stdio::null())
-            .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log))
-            .spawn()
-            .context("starting PostgreSQL through setpriv (util-linux)")?;
+        fs::write(configuration(&folder), config(port, settings))?;
+        account.own(&configuration(&folder))?;
+        let server = spawn(&programs, &account, &folder)?;
         let options = PgConnectOptions::new()
             .host("127.0.0.1")
             .port(port)
@@ -69,6 +56,8 @@ impl Cluster {
             .database("postgres")
             .disable_statement_logging();
         let mut cluster = Self {
+            programs,
+            account,
             folder,
             server,
             options,
@@ -78,12 +67,16 @@ impl Cluster {
     }
 
     /// How to connect to one of its databases.
-    pub(crate) fn options(&self, database: &str) -> PgConnectOptions {
+    #[must_use]
+    pub fn options(&self, database: &str) -> PgConnectOptions {
         self.options.clone().database(database)
     }
 
     /// A connection to its maintenance database.
-    pub(crate) async fn admin(&self) -> anyhow::Result<PgConnection> {
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn admin(&self) -> anyhow::Result<PgConnection> {
         self.options
             .connect()
             .await
@@ -91,18 +84,23 @@ impl Cluster {
     }
 
     /// The postmaster's process id.
-    pub(crate) fn pid(&self) -> u32 {
+    #[must_use]
+    pub fn pid(&self) -> u32 {
         self.server.id()
     }
 
     /// Where its data are.
-    pub(crate) fn folder(&self) -> &Path {
+    #[must_use]
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Clones a template into a fresh database and writes out what is dirty, so that every
     /// measurement begins with the same work behind it.
-    pub(crate) async fn fresh(&self, name: &str, template: &str) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn fresh(&self, name: &str, template: &str) -> anyhow::Result<()> {
         let mut admin = self.admin().await?;
         admin
             .execute(format!("drop database if exists {name} with (force)").as_str())
@@ -112,6 +110,38 @@ impl Cluster {
             .await?;
         admin.execute("checkpoint").await?;
         admin.close().await.context("closing the connection")
+    }
+
+    /// SIGKILL to the postmaster, as a machine that loses power would: what was acknowledged must
+    /// be there after [`Self::start_again`].
+    ///
+    /// # Panics
+    /// When the server cannot be waited for.
+    pub fn kill(&mut self) {
+        // It may have ended by itself, which is what is wanted.
+        drop(self.server.kill());
+        self.server.wait().expect("our own child");
+    }
+
+    /// Starts the server again after [`Self::kill`], in the same place; it recovers first. What the
+    /// killed one left running keeps it from starting for a moment.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_again(&mut self) {
+        eventually(START_TIMEOUT, || {
+            let ended = self.server.try_wait().expect("our own child").is_some();
+            if ended {
+                self.server =
+                    spawn(&self.programs, &self.account, &self.folder).expect("a process");
+            }
+            let options = self.options.clone();
+            async move {
+                tokio::time::sleep(POLL).await;
+                PgConnection::connect_with(&options).await?.close().await
+            }
+        })
+        .await;
     }
 
     async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
@@ -151,6 +181,7 @@ impl Drop for Cluster {
 }
 
 /// Who the server runs as: it refuses root.
+#[derive(Debug)]
 struct Account {
     other: Option<(u32, u32)>,
 }
@@ -196,17 +227,31 @@ impl Account {
     }
 }
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+fn configuration(folder: &Path) -> PathBuf {
+    folder.join("data/private.conf")
 }
 
-/// The folder of the workspace's migrations.
-pub(crate) fn migrations() -> PathBuf {
-    workspace().join("migrations")
+/// Starts the server; the kernel ends it when the thread that called this ends.
+fn spawn(programs: &Path, account: &Account, folder: &Path) -> anyhow::Result<Child> {
+    let log = folder.join("log");
+    let log = fs::OpenOptions::new().create(true).append(true).open(log)?;
+    account
+        .command(Path::new("setpriv"))
+        .args(["--pdeathsig", "QUIT"])
+        .arg(programs.join("postgres"))
+        .arg("-D")
+        .arg(folder.join("data"))
+        .arg("-c")
+        .arg(format!("config_file={}", configuration(folder).display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(log.try_clone()?))
+        .stderr(Stdio::from(log))
+        .spawn()
+        .context("starting PostgreSQL through setpriv (util-linux)")
 }
 
 fn find_programs() -> anyhow::Result<PathBuf> {
-    let output = Command::new(workspace().join("scripts/postgres"))
+    let output = Command::new(workspace_root().join("scripts/postgres"))
         .stderr(Stdio::inherit())
         .output()
         .context("running scripts/postgres")?;
@@ -217,28 +262,29 @@ fn find_programs() -> anyhow::Result<PathBuf> {
 }
 
 /// In the checkout, on its disk; beside /var/lib when the server's account cannot enter it.
-fn make_folder(account: &Account) -> anyhow::Result<PathBuf> {
-    let home = workspace().join(".runnel");
+fn make_folder(program: &str, account: &Account) -> anyhow::Result<PathBuf> {
+    let home = workspace_root().join(".runnel");
     fs::create_dir_all(&home)?;
     let mut probe = account.command(Path::new("/bin/true"));
     let home = match probe.current_dir(&home).status() {
         Ok(status) if status.success() => home.canonicalize()?,
         _ => PathBuf::from("/var/lib/runnel"),
     };
-    remove_left_behind(&home);
-    let folder = home.join(format!("bench-{}", std::process::id()));
+    remove_left_behind(program, &home);
+    let folder = home.join(format!("{program}-postgres-{}", std::process::id()));
     fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     account.own(&folder)?;
     Ok(folder)
 }
 
 /// Folders of runs that were killed.
-fn remove_left_behind(home: &Path) {
+fn remove_left_behind(program: &str, home: &Path) {
+    let prefix = format!("{program}-postgres-");
     for entry in fs::read_dir(home).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let pid = name
             .to_string_lossy()
-            .strip_prefix("bench-")
+            .strip_prefix(&prefix)
             .map(str::to_owned);
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
             drop(fs::remove_dir_all(entry.path()));
@@ -271,16 +317,13 @@ fn initialise(
     Ok(())
 }
 
-/// As `runnel up` sets its own cluster, so that the figures are those of `make run`.
-fn config(port: u16, statements: bool) -> String {
-    let shared_buffers = (machine::memory_bytes() / 8 / MIB).clamp(64, 1024);
-    let preload = if statements { "pg_stat_statements" } else { "" };
+/// As `runnel up` sets its own cluster, so that figures are those of `make run`.
+fn config(port: u16, settings: &str) -> String {
     format!(
         "listen_addresses = '127.0.0.1'\n\
          port = {port}\n\
          unix_socket_directories = ''\n\
          max_connections = 100\n\
-         shared_buffers = {shared_buffers}MB\n\
          random_page_cost = 1.1\n\
          fsync = on\n\
          full_page_writes = on\n\
@@ -289,6 +332,6 @@ fn config(port: u16, statements: bool) -> String {
          checkpoint_timeout = 15min\n\
          timezone = 'UTC'\n\
          update_process_title = on\n\
-         shared_preload_libraries = '{preload}'\n"
+         {settings}\n"
     )
 }

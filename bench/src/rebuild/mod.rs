@@ -1,0 +1,160 @@
+//! The rebuild benchmark: events a second of `projector rebuild user_view`, beside the rate at
+//! which bare closed-range reads of the same events come over as many connections.
+//!
+//! | module | its part |
+//! |---|---|
+//! | [`log`] | the events, written once |
+//! | [`bare`] | the yardstick |
+
+mod bare;
+mod log;
+
+use std::io::Write as _;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use clap::Args;
+use event_store::EventStore;
+use events::PartitionCount;
+use projector::rebuild::{Allowed, Purpose, Rebuild, RebuildSettings, Report};
+use read_model::user_view::UserView;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection as _, Executor as _, PgPool};
+
+use crate::cluster::{self, Cluster};
+use crate::machine;
+
+const DATABASE: &str = "bench_rebuild";
+
+/// The mark: events a second of the whole rebuild by those of the bare reads.
+const MARK: f64 = 0.4;
+
+/// Sizes of the benchmark.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct RebuildArgs {
+    /// How many events are rebuilt from.
+    #[arg(long, default_value_t = 1_000_000)]
+    events: usize,
+    /// How often both are measured.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Partitions of the store.
+    #[arg(long, default_value_t = 16)]
+    partitions: u16,
+    /// Slices at a time, and connections of the bare reads.
+    #[arg(long, default_value_t = RebuildSettings::default().parallelism)]
+    parallelism: usize,
+}
+
+/// Runs the benchmark on a private server.
+///
+/// # Errors
+/// When the server, a read or a rebuild fails: then there are no figures.
+pub(crate) async fn run(args: RebuildArgs) -> anyhow::Result<()> {
+    let cluster = Cluster::start(false).await?;
+    let mut admin = cluster.admin().await?;
+    say(&machine::describe(&mut admin, cluster.folder()).await?)?;
+    admin
+        .execute(format!("create database {DATABASE}").as_str())
+        .await?;
+    let settings = RebuildSettings {
+        parallelism: args.parallelism,
+        ..RebuildSettings::default()
+    };
+    let pool = PgPoolOptions::new()
+        .max_connections(settings.connections())
+        .connect_with(cluster.options(DATABASE))
+        .await?;
+    let store = filled(&pool, &args).await?;
+    // The first one has nothing to compare its rows with; it is the live one of the rounds.
+    rebuild(&pool, &store, settings).await?;
+    admin.execute("checkpoint").await?;
+    let events = args.events;
+    say(&format!(
+        "\n{events} events, {} at a time; events a second\n\n{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}{:>10}\n",
+        args.parallelism, "bare", "decoded", "build", "rebuild", "by bare", "by decoded", "load"
+    ))?;
+    let mut ratios = Vec::new();
+    for _ in 0..args.rounds {
+        let heads = store.heads().await?;
+        let bare = bare::rows(&pool, &heads, settings).await?;
+        let decoded = bare::decoded(&store, &heads, settings).await?;
+        let report = rebuild(&pool, &store, settings).await?;
+        let (build, whole) = (
+            rate(events, report.build_seconds),
+            rate(events, report.seconds),
+        );
+        say(&format!(
+            "{bare:>12.0}{decoded:>12.0}{build:>12.0}{whole:>12.0}{:>10.2}{:>12.2}{:>10}\n",
+            whole / bare,
+            whole / decoded,
+            load()
+        ))?;
+        ratios.push(whole / bare);
+    }
+    admin.close().await?;
+    pool.close().await;
+    ratios.sort_by(f64::total_cmp);
+    let median = ratios[ratios.len() / 2];
+    let reached = if median >= MARK { "reached" } else { "MISSED" };
+    say(&format!(
+        "\nrebuild by bare reads, median: {median:.2}  mark: at least {MARK}, {reached}\n\
+         bare: rows fetched by closed ranges, only their positions looked at; decoded: the same \
+         as events;\nbuild: read, folded and copied; rebuild: with keys, comparison of every row, \
+         proof and switch\n"
+    ))
+}
+
+async fn filled(pool: &PgPool, args: &RebuildArgs) -> anyhow::Result<EventStore> {
+    Migrator::new(cluster::migrations())
+        .await?
+        .run(pool)
+        .await
+        .context("migrating")?;
+    let partitions = PartitionCount::new(args.partitions).context("1 to 1024 partitions")?;
+    EventStore::create(pool, partitions, "bench").await?;
+    let begun = Instant::now();
+    log::fill(pool, partitions, args.events).await?;
+    pool.execute("vacuum (analyze) event_store.event").await?;
+    pool.execute("checkpoint").await?;
+    say(&format!(
+        "filled    {} events in {:.0} s\n",
+        args.events,
+        begun.elapsed().as_secs_f64()
+    ))?;
+    Ok(EventStore::open(pool.clone()).await?)
+}
+
+async fn rebuild(
+    pool: &PgPool,
+    store: &EventStore,
+    settings: RebuildSettings,
+) -> anyhow::Result<Report> {
+    let (pool, allowed) = (pool.clone(), Allowed::default());
+    let run = Rebuild::new(pool, store, &UserView, settings, allowed, Purpose::Switch);
+    let report = run.run(false).await?;
+    anyhow::ensure!(report.switched, "a rebuild that is measured is shown");
+    Ok(report)
+}
+
+/// Events a second.
+fn rate(events: usize, seconds: f64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let events = events as f64;
+    events / seconds
+}
+
+/// How busy the machine is with everything that runs on it.
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Standard output is this program's product; what cannot be written ends it.
+fn say(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
