@@ -40,7 +40,8 @@ pub(crate) async fn relayed(pipeline: &Pipeline, topic: &TestTopic) -> usize {
 async fn owners(pipeline: &Pipeline) -> Vec<i64> {
     let held = "select count(*) from event_store.relay_lease
         where owner is not null and expires_at > clock_timestamp() group by owner order by 1";
-    let held = sqlx::query_scalar(held).fetch_all(&pipeline.pool());
+    let pool = pipeline.pool();
+    let held = sqlx::query_scalar(held).fetch_all(&pool);
     held.await.expect("the leases")
 }
 
