@@ -291,7 +291,10 @@ async fn writes_again(writer: &Writer, node: &str, user: Uuid) -> Answer {
 /// What was acknowledged by the old primary after the cut.
 fn lost_lines(kept: &[Line], all: &[Line]) -> Vec<Line> {
     let after_the_cut = all.iter().skip(kept.len());
-    let is_lost = |line: &&Line| matches!(&line.outcome, Outcome::Done { token, .. } if token.starts_with("1."));
+    let is_lost = |line: &&Line| match &line.outcome {
+        Outcome::Done { token, .. } => token.starts_with("1."),
+        _ => false,
+    };
     after_the_cut.filter(is_lost).cloned().collect()
 }
 
