@@ -171,7 +171,7 @@ mod tests {
         assert_eq!(take(&filled(&[3, 4, 5]), 1, 1), [0_i64; 0]);
         assert_eq!(
             take(&filled(&[3, 4, 8]), 1, 2),
-            [],
+            [0_i64; 0],
             "another node appended 5 to 7"
         );
     }

@@ -55,6 +55,7 @@ impl HttpCode {
         HttpCode::Unavailable,
     ];
 
+    #[expect(clippy::too_many_lines, reason = "a table: one row a code")]
     fn row(self) -> (u16, &'static str, &'static str, &'static str) {
         match self {
             HttpCode::BadRequest => (
