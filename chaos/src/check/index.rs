@@ -99,7 +99,7 @@ impl<'h> Index<'h> {
     pub(super) fn version_at(&self, key: &Key, partition: i32, position: i64) -> i64 {
         let stream = self.streams.get(key).map(Vec::as_slice).unwrap_or_default();
         let is_in = |e: &&&LogEntry| e.partition == partition && e.position <= position;
-        let last = stream.iter().filter(is_in).next_back();
+        let last = stream.iter().rfind(is_in);
         last.map_or(0, |event| event.sequence)
     }
 

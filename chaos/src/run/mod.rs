@@ -23,7 +23,7 @@ mod tails;
 mod topic;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -90,15 +90,22 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         interrupt = tokio::signal::ctrl_c() => {
             interrupt?;
             say("interrupted; everything that was started is stopped");
+            if !args.keep {
+                remove(&home)?;
+            }
             return Ok(ExitCode::from(130));
         }
     };
     if report.is_good() && !args.keep {
-        std::fs::remove_dir_all(&home).with_context(|| format!("removing {}", home.display()))?;
+        remove(&home)?;
     } else {
         say(&format!("history and logs are in {}", home.display()));
     }
     Ok(ExitCode::from(u8::from(!report.is_good())))
+}
+
+fn remove(home: &Path) -> anyhow::Result<()> {
+    std::fs::remove_dir_all(home).with_context(|| format!("removing {}", home.display()))
 }
 
 async fn damage(args: &RunArgs, home: PathBuf, folder: &Folder) -> anyhow::Result<Report> {
