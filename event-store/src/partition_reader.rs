@@ -129,9 +129,9 @@ impl PartitionReader {
         }
     }
 
-    /// The events at `after + 1 ..= upto` in closed ranges of `range` events, of which the next ones
-    /// are read while the caller works on one. It ends after the last range or the first error;
-    /// dropping the receiver ends the reading.
+    /// The events at `after + 1 ..= upto` in closed ranges of `range` events, of which the next
+    /// ones are read while the caller works on one. It ends after the last range or the first
+    /// error; dropping the receiver ends the reading.
     #[must_use]
     pub fn read_ahead(
         &self,

@@ -124,9 +124,9 @@ pub trait Projection: Send + Sync + 'static {
     }
 
     /// An empty fold in memory. A projection that has one also has, besides
-    /// `read_model.create_<name>`, the functions `read_model.create_<name>_bare` (the tables without
-    /// keys) and `read_model.create_<name>_keys` (what they lack; harmless when called again).
-    /// Without one a rebuild applies batches, which is right and slower.
+    /// `read_model.create_<name>`, the functions `read_model.create_<name>_bare` (the tables
+    /// without keys) and `read_model.create_<name>_keys` (what they lack; harmless when called
+    /// again). Without one a rebuild applies batches, which is right and slower.
     fn bulk(&self) -> Option<Box<dyn BulkFold>> {
         None
     }

@@ -20,8 +20,12 @@ struct Stage {
 
 impl Stage {
     async fn new() -> Self {
-        let client = redis::Client::open(redis_url()).unwrap();
-        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let client =
+            redis::Client::open(redis_url()).expect("Redis answers, and what is ours parses");
+        let mut redis = client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("Redis answers, and what is ours parses");
         for script in scripts::ALL {
             let mut load = redis::cmd("SCRIPT");
             let _: String = load
@@ -29,11 +33,11 @@ impl Stage {
                 .arg(script)
                 .query_async(&mut redis)
                 .await
-                .unwrap();
+                .expect("Redis answers, and what is ours parses");
         }
         let namespace = Namespace::of_store(Uuid::new_v4());
         let keys = Keyspace::new(namespace, "user_view", 1, 1, 1);
-        let tenant = TenantId::parse("acme").unwrap();
+        let tenant = TenantId::parse("acme").expect("Redis answers, and what is ours parses");
         Self {
             redis,
             key: keys.value(&tenant, "u1", "u1"),
@@ -43,14 +47,19 @@ impl Stage {
     }
 
     async fn text(&mut self, pipeline: &Pipeline) -> String {
-        let (text,): (String,) = pipeline.query_async(&mut self.redis).await.unwrap();
+        let (text,): (String,) = pipeline
+            .query_async(&mut self.redis)
+            .await
+            .expect("Redis answers, and what is ours parses");
         text
     }
 
     fn envelope(&self, as_of: &str) -> Envelope {
         Envelope {
             epoch: self.epoch,
-            as_of: as_of.parse().unwrap(),
+            as_of: as_of
+                .parse()
+                .expect("Redis answers, and what is ours parses"),
             revision: 1,
         }
     }
@@ -65,7 +74,10 @@ impl Stage {
     async fn lease(&mut self, nonce: &str) -> bool {
         let mut pipeline = redis::pipe();
         commands::take_lease(&mut pipeline, &self.key, nonce);
-        let (given,): (bool,) = pipeline.query_async(&mut self.redis).await.unwrap();
+        let (given,): (bool,) = pipeline
+            .query_async(&mut self.redis)
+            .await
+            .expect("Redis answers, and what is ours parses");
         given
     }
 
@@ -80,7 +92,10 @@ impl Stage {
     async fn given(&mut self, as_of: &str, body: &str) {
         let mut pipeline = redis::pipe();
         commands::forget(&mut pipeline, &self.key);
-        let () = pipeline.query_async(&mut self.redis).await.unwrap();
+        let () = pipeline
+            .query_async(&mut self.redis)
+            .await
+            .expect("Redis answers, and what is ours parses");
         assert!(self.lease("given").await);
         assert_eq!(self.fill("given", as_of, body).await, "set");
     }
@@ -91,11 +106,12 @@ impl Stage {
         let (_, mut values): commands::LookedUp = commands::look_up(&applied, &keys)
             .query_async(&mut self.redis)
             .await
-            .unwrap();
+            .expect("Redis answers, and what is ours parses");
         let bytes = values.remove(0)?;
-        let (_, key, body) = envelope::split(&bytes).unwrap();
+        let (_, key, body) =
+            envelope::split(&bytes).expect("Redis answers, and what is ours parses");
         assert_eq!(key, self.key.as_str());
-        Some(String::from_utf8(body.to_vec()).unwrap())
+        Some(String::from_utf8(body.to_vec()).expect("Redis answers, and what is ours parses"))
     }
 }
 
@@ -205,6 +221,10 @@ async fn a_value_stays_for_its_ttl() {
     assert_eq!(stage.write("1.0.6", "new").await, "set");
     let key = stage.key.as_str().to_owned();
     let mut pttl = redis::cmd("PTTL");
-    let left: i64 = pttl.arg(key).query_async(&mut stage.redis).await.unwrap();
+    let left: i64 = pttl
+        .arg(key)
+        .query_async(&mut stage.redis)
+        .await
+        .expect("Redis answers, and what is ours parses");
     assert!((1..=60_000).contains(&left), "{left}");
 }

@@ -2,8 +2,8 @@
 //! half of what the machine holds, through Kafka and through PostgreSQL.
 //!
 //! Everything runs as it would be operated: `command-api` (with its relay) and `projector run` are
-//! processes of their own beside a private PostgreSQL with fsync on and a broker; commands come over
-//! HTTP. Acknowledged is the moment when the client has the 201; visible the one when the
+//! processes of their own beside a private PostgreSQL with fsync on and a broker; commands come
+//! over HTTP. Acknowledged is the moment when the client has the 201; visible the one when the
 //! notification that wakes waiting readers arrives, which the commit of the rows sends.
 //!
 //! | module | its part |

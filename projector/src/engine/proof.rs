@@ -1,5 +1,5 @@
-//! What proves that a cursor missed nothing and took nothing twice: a count and a digest of all that
-//! it has passed, kept in the transaction that moves it. Rebuilds keep one.
+//! What proves that a cursor missed nothing and took nothing twice: a count and a digest of all
+//! that it has passed, kept in the transaction that moves it. Rebuilds keep one.
 
 use event_store::digest::Digest;
 use events::RecordedEvent;

@@ -14,7 +14,7 @@ async fn rows_named(stage: &Stage, name: &str) -> i64 {
         .bind(name)
         .fetch_one(&stage.pool)
         .await
-        .unwrap()
+        .expect("it ends well")
 }
 
 async fn projections_go_on_without(stop: impl Fn(&OwnRedis), start: impl Fn(&OwnRedis)) {
@@ -60,8 +60,8 @@ async fn projections_go_on_without(stop: impl Fn(&OwnRedis), start: impl Fn(&Own
     let checked = stage.check().await;
     assert_eq!((checked.right, checked.wrong), (12, 0));
     stopping.cancel();
-    run.await.unwrap().unwrap();
-    follow.await.unwrap();
+    run.await.expect("it ends well").expect("it ends well");
+    follow.await.expect("it ends well");
 }
 
 #[tokio::test]

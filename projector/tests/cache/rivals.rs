@@ -16,7 +16,7 @@ fn dice(sides: u128) -> u128 {
 }
 
 async fn doze() {
-    let millis = u64::try_from(dice(12)).unwrap();
+    let millis = u64::try_from(dice(12)).expect("a small number, a row that is there");
     tokio::time::sleep(Duration::from_millis(millis)).await;
 }
 
@@ -37,7 +37,8 @@ async fn live(projector: &mut Projector) {
 
 async fn change(stage: &Stage) {
     for round in 0..ROUNDS * 3 {
-        let number = u32::try_from(dice(u128::from(USERS))).unwrap();
+        let number =
+            u32::try_from(dice(u128::from(USERS))).expect("a small number, a row that is there");
         stage.rename(number, &format!("round {round}")).await;
         doze().await;
     }
@@ -49,14 +50,15 @@ async fn read(stage: &Stage) {
         projection.checkpoint c where u.id = $1 and c.projection = 'user_view' \
         and c.generation = 1 and c.partition = $2";
     for _ in 0..ROUNDS * 2 {
-        let number = u32::try_from(dice(u128::from(USERS))).unwrap();
+        let number =
+            u32::try_from(dice(u128::from(USERS))).expect("a small number, a row that is there");
         let user = stage.user(number);
         let (version, position): (i64, i64) = sqlx::query_as(snapshot)
             .bind(user.id)
             .bind(stage.partition(&user).as_i32())
             .fetch_one(&stage.pool)
             .await
-            .unwrap();
+            .expect("a small number, a row that is there");
         if let Some((row, good_for)) = stage.read(number).await
             && good_for >= position
         {

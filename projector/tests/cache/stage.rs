@@ -58,9 +58,13 @@ impl Stage {
     pub(crate) async fn on(redis_url: &str) -> Self {
         let database = TestDatabase::create().await;
         let pool = database.pool();
-        let partitions = PartitionCount::new(4).unwrap();
-        EventStore::create(&pool, partitions, "test").await.unwrap();
-        let store = EventStore::open(pool.clone()).await.unwrap();
+        let partitions = PartitionCount::new(4).expect("the stage is sound");
+        EventStore::create(&pool, partitions, "test")
+            .await
+            .expect("the stage is sound");
+        let store = EventStore::open(pool.clone())
+            .await
+            .expect("the stage is sound");
         Self {
             namespace: Namespace::of_store(store.store_id()),
             database,
@@ -79,8 +83,11 @@ impl Stage {
 
     pub(crate) async fn redis(&self) -> MultiplexedConnection {
         let url = secrecy::ExposeSecret::expose_secret(&self.settings.url);
-        let client = redis::Client::open(url).unwrap();
-        client.get_multiplexed_async_connection().await.unwrap()
+        let client = redis::Client::open(url).expect("the stage is sound");
+        client
+            .get_multiplexed_async_connection()
+            .await
+            .expect("the stage is sound")
     }
 
     pub(crate) async fn projector(&self) -> Projector {
@@ -99,23 +106,26 @@ impl Stage {
         let projections = read_model::PROJECTIONS;
         let engine = Engine::open(self.pool.clone(), &self.store, projections, settings)
             .await
-            .unwrap();
+            .expect("the stage is sound");
         let cache = CacheSettings {
             redis: self.settings.clone(),
             applied_lag_max,
         };
-        let follower = Follower::new(&engine, self.store.store_id(), cache).unwrap();
+        let follower =
+            Follower::new(&engine, self.store.store_id(), cache).expect("the stage is sound");
         Projector { engine, follower }
     }
 
     pub(crate) async fn tools(&self) -> Tools {
         Tools::open(self.pool.clone(), &self.settings)
             .await
-            .unwrap()
+            .expect("the stage is sound")
     }
 
     pub(crate) async fn check(&self) -> Checked {
-        check(&self.tools().await, None).await.unwrap()
+        check(&self.tools().await, None)
+            .await
+            .expect("the stage is sound")
     }
 
     pub(crate) async fn warm(&self) -> Warmed {
@@ -124,7 +134,9 @@ impl Stage {
             limit: 1_000,
             per_second: 100_000,
         };
-        warm(&self.tools().await, &plan).await.unwrap()
+        warm(&self.tools().await, &plan)
+            .await
+            .expect("the stage is sound")
     }
 
     pub(crate) fn user(&self, number: u32) -> UserKey {
@@ -167,16 +179,19 @@ impl Stage {
     async fn append(&self, number: u32, event: &UserEvent, version: Option<i32>) {
         let id = self.user(number).id;
         let mut recorded: RecordedEvent =
-            self.history.lock().unwrap().record(&self.tenant, id, event);
+            self.history
+                .lock()
+                .expect("the stage is sound")
+                .record(&self.tenant, id, event);
         recorded.event_version = version.unwrap_or(recorded.event_version);
-        let mut transaction = self.pool.begin().await.unwrap();
+        let mut transaction = self.pool.begin().await.expect("the stage is sound");
         sqlx::query(MOVE_HEAD)
             .bind(recorded.address.partition.as_i32())
             .bind(recorded.address.position)
             .bind(recorded.recorded_at)
             .execute(&mut *transaction)
             .await
-            .unwrap();
+            .expect("the stage is sound");
         sqlx::query(INSERT)
             .bind(recorded.address.position)
             .bind(recorded.stream_no)
@@ -193,8 +208,8 @@ impl Stage {
             .bind(recorded.payload.get())
             .execute(&mut *transaction)
             .await
-            .unwrap();
-        transaction.commit().await.unwrap();
+            .expect("the stage is sound");
+        transaction.commit().await.expect("the stage is sound");
     }
 
     pub(crate) fn keys(&self) -> Keyspace {
@@ -210,7 +225,11 @@ impl Stage {
         let mut redis = self.redis().await;
         let applied = self.keys().applied(partition);
         let mut get = redis::cmd("GET");
-        let text: Option<String> = get.arg(applied).query_async(&mut redis).await.unwrap();
+        let text: Option<String> = get
+            .arg(applied)
+            .query_async(&mut redis)
+            .await
+            .expect("the stage is sound");
         Mark::parse(&text?)
     }
 
@@ -221,14 +240,18 @@ impl Stage {
         let key = cached::value_key(&keys, &user);
         let applied = [keys.applied(self.partition(&user))];
         let mut info = redis::cmd("INFO");
-        let info: String = info.arg("server").query_async(&mut redis).await.unwrap();
+        let info: String = info
+            .arg("server")
+            .query_async(&mut redis)
+            .await
+            .expect("the stage is sound");
         let run_id = info.lines().find_map(|line| line.strip_prefix("run_id:"));
         let (marks, values): LookedUp = commands::look_up(&applied, std::slice::from_ref(&key))
             .query_async(&mut redis)
             .await
-            .unwrap();
+            .expect("the stage is sound");
         let mark = Mark::parse(marks[0].as_deref()?)?;
-        if !mark.is_of_run(run_id.unwrap().trim()) {
+        if !mark.is_of_run(run_id.expect("the stage is sound").trim()) {
             return None;
         }
         match envelope::open(&key, mark.epoch, values[0].as_deref()?) {
@@ -252,7 +275,10 @@ impl Stage {
             from projection.checkpoint c join event_store.partition_head h using (partition)
             join projection.generation g using (projection, generation)
             where g.state = 'active'";
-        sqlx::query_scalar(sum).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(sum)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the stage is sound")
     }
 
     /// Steps until the rows are at the heads and Redis vouches for all of them.
@@ -276,7 +302,7 @@ impl Stage {
         )
         .fetch_all(&self.pool)
         .await
-        .unwrap();
+        .expect("the stage is sound");
         for (partition, head) in (0..).map(Partition).zip(heads) {
             let mark = self.mark(partition).await;
             if mark.is_none_or(|mark| mark.position != head) {

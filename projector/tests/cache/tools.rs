@@ -14,7 +14,10 @@ use crate::stage::Stage;
 async fn plant(stage: &Stage, number: u32, bytes: Vec<u8>) {
     let mut set = redis::cmd("SET");
     set.arg(stage.value_key(number).as_str()).arg(bytes);
-    let () = set.query_async(&mut stage.redis().await).await.unwrap();
+    let () = set
+        .query_async(&mut stage.redis().await)
+        .await
+        .expect("it works here");
 }
 
 #[tokio::test]
@@ -31,12 +34,14 @@ async fn a_check_finds_every_planted_wrong_value_and_fails() {
     assert!(run(&stage, &["check"]).status.success(), "nothing is wrong");
     let sealed = async |number: u32, of: u32, change: fn(&mut read_model::user_view::UserRow)| {
         let partition = stage.partition(&stage.user(number));
-        let mark = stage.mark(partition).await.unwrap();
-        let (mut row, _) = stage.read(number).await.unwrap();
+        let mark = stage.mark(partition).await.expect("it works here");
+        let (mut row, _) = stage.read(number).await.expect("it works here");
         change(&mut row);
         let envelope = Envelope {
             epoch: mark.epoch,
-            as_of: format!("1.{partition}.{}", mark.position).parse().unwrap(),
+            as_of: format!("1.{partition}.{}", mark.position)
+                .parse()
+                .expect("it works here"),
             revision: 1,
         };
         envelope::seal(&stage.value_key(of), &envelope, &cached::encode(&row))
@@ -52,16 +57,16 @@ async fn a_check_finds_every_planted_wrong_value_and_fails() {
     plant(&stage, 6, b"nonsense".to_vec()).await;
     let output = run(&stage, &["check", "--output", "json"]);
     assert!(!output.status.success());
-    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checked: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it works here");
     assert_eq!(
         (&checked["wrong"], &checked["right"]),
         (&5.into(), &5.into())
     );
     let mut why: Vec<_> = checked["named"]
         .as_array()
-        .unwrap()
+        .expect("it works here")
         .iter()
-        .map(|wrong| wrong["why"].as_str().unwrap().to_owned())
+        .map(|wrong| wrong["why"].as_str().expect("it works here").to_owned())
         .collect();
     why.sort();
     assert_eq!(
@@ -86,13 +91,18 @@ async fn a_purge_makes_everything_cold_deletes_it_and_leaves_other_stores_alone(
         assert_eq!(stage.warm().await.filled, 10);
     }
     let partition = mine.partition(&mine.user(1));
-    let before = mine.mark(partition).await.unwrap();
+    let before = mine.mark(partition).await.expect("it works here");
     let tools = mine.tools().await;
-    let nobody = purge(&tools, Some(&tenant("nobody"))).await.unwrap();
+    let nobody = purge(&tools, Some(&tenant("nobody")))
+        .await
+        .expect("it works here");
     assert_eq!((nobody.made_cold, nobody.deleted), (0, 0));
-    let purged = purge(&tools, None).await.unwrap();
+    let purged = purge(&tools, None).await.expect("it works here");
     assert_eq!((purged.made_cold, purged.deleted), (4, 10));
-    assert_ne!(mine.mark(partition).await.unwrap().epoch, before.epoch);
+    assert_ne!(
+        mine.mark(partition).await.expect("it works here").epoch,
+        before.epoch
+    );
     assert_eq!(mine.name(1).await, None);
     assert_eq!(yours.name(1).await.as_deref(), Some("user-1"));
     // The projector goes on under the new epoch.
@@ -102,13 +112,13 @@ async fn a_purge_makes_everything_cold_deletes_it_and_leaves_other_stores_alone(
     assert_eq!(mine.name(1).await.as_deref(), Some("Ada"));
     assert_eq!(mine.check().await.wrong, 0);
     let output = run(&mine, &["purge", "--tenant", "acme", "--output", "json"]);
-    let purged: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let purged: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it works here");
     assert_eq!(
         (&purged["made_cold"], &purged["deleted"]),
         (&0.into(), &10.into())
     );
     let output = run(&mine, &["warm", "--limit", "4", "--output", "json"]);
-    let warmed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let warmed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it works here");
     assert_eq!(
         (&warmed["looked_at"], &warmed["filled"]),
         (&4.into(), &4.into())
@@ -126,5 +136,5 @@ fn run(stage: &Stage, words: &[&str]) -> std::process::Output {
         )
         .env("REDIS_TIMEOUT", "5s")
         .output()
-        .unwrap()
+        .expect("it works here")
 }

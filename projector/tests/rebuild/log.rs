@@ -61,57 +61,36 @@ pub(crate) async fn append(pool: &PgPool, events: &[RecordedEvent]) {
     }
     let first: Vec<_> = events.iter().filter(|event| event.sequence == 1).collect();
     sqlx::query(INSERT_STREAMS)
-        .bind(first.iter().map(|e| e.stream_no).collect::<Vec<_>>())
-        .bind(
-            first
-                .iter()
-                .map(|e| e.address.partition.as_i32())
-                .collect::<Vec<_>>(),
-        )
-        .bind(first.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
-        .bind(
-            first
-                .iter()
-                .map(|e| e.aggregate_id.as_str())
-                .collect::<Vec<_>>(),
-        )
+        .bind(column(first.iter().copied(), |e| e.stream_no))
+        .bind(column(first.iter().copied(), |e| {
+            e.address.partition.as_i32()
+        }))
+        .bind(column(first.iter().copied(), |e| e.tenant.as_str()))
+        .bind(column(first.iter().copied(), |e| e.aggregate_id.as_str()))
         .execute(&mut *transaction)
         .await
         .unwrap();
     sqlx::query(INSERT_EVENTS)
-        .bind(
-            events
-                .iter()
-                .map(|e| e.address.position)
-                .collect::<Vec<_>>(),
-        )
-        .bind(events.iter().map(|e| e.stream_no).collect::<Vec<_>>())
-        .bind(events.iter().map(|e| e.sequence).collect::<Vec<_>>())
-        .bind(events.iter().map(|e| e.recorded_at).collect::<Vec<_>>())
-        .bind(
-            events
-                .iter()
-                .map(|e| e.address.partition.as_i32())
-                .collect::<Vec<_>>(),
-        )
-        .bind(events.iter().map(|e| e.event_version).collect::<Vec<_>>())
-        .bind(events.iter().map(|e| e.event_id).collect::<Vec<_>>())
-        .bind(events.iter().map(|e| e.tenant.as_str()).collect::<Vec<_>>())
-        .bind(
-            events
-                .iter()
-                .map(|e| e.aggregate_id.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            events
-                .iter()
-                .map(|e| e.event_type.as_str())
-                .collect::<Vec<_>>(),
-        )
-        .bind(events.iter().map(|e| e.payload.get()).collect::<Vec<_>>())
+        .bind(column(events.iter(), |e| e.address.position))
+        .bind(column(events.iter(), |e| e.stream_no))
+        .bind(column(events.iter(), |e| e.sequence))
+        .bind(column(events.iter(), |e| e.recorded_at))
+        .bind(column(events.iter(), |e| e.address.partition.as_i32()))
+        .bind(column(events.iter(), |e| e.event_version))
+        .bind(column(events.iter(), |e| e.event_id))
+        .bind(column(events.iter(), |e| e.tenant.as_str()))
+        .bind(column(events.iter(), |e| e.aggregate_id.as_str()))
+        .bind(column(events.iter(), |e| e.event_type.as_str()))
+        .bind(column(events.iter(), |e| e.payload.get()))
         .execute(&mut *transaction)
         .await
         .unwrap();
     transaction.commit().await.unwrap();
+}
+
+fn column<'e, T>(
+    events: impl Iterator<Item = &'e RecordedEvent>,
+    field: impl Fn(&'e RecordedEvent) -> T,
+) -> Vec<T> {
+    events.map(field).collect()
 }

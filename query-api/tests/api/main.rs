@@ -13,6 +13,7 @@ mod one_snapshot;
 mod one_user;
 mod outages;
 mod pushes;
+mod shared_beside;
 mod shared_cache;
 mod shared_outages;
 mod tokens;

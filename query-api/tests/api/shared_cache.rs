@@ -4,21 +4,20 @@
 
 use std::time::Duration;
 
-use events::{Partition, TenantId};
-use platform::auth::Role;
+use events::Partition;
 use read_model::cache::{Epoch, Mark, Namespace};
 use read_model::user_view::{UserKey, cached};
 use testkit::eventually;
-use testkit::history::{active, registered, tenant};
+use testkit::history::{active, tenant};
 use uuid::Uuid;
 
 use crate::app::{Reply, TestApp, acme, user};
 use crate::redis_writer::{RedisWriter, row_in_redis, with_redis};
 
-const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Users of acme who live in one partition.
-fn neighbours(app: &TestApp, count: usize) -> Vec<u128> {
+pub(crate) fn neighbours(app: &TestApp, count: usize) -> Vec<u128> {
     let home = app.partition(1);
     (1..)
         .filter(|one| app.partition(*one) == home)
@@ -28,7 +27,7 @@ fn neighbours(app: &TestApp, count: usize) -> Vec<u128> {
 
 /// A store with some users of one partition, all of them in Redis under another name; the process
 /// has looked since, and its own memory is empty.
-async fn scene(count: usize) -> (TestApp, RedisWriter, Vec<u128>, Partition, i64) {
+pub(crate) async fn scene(count: usize) -> (TestApp, RedisWriter, Vec<u128>, Partition, i64) {
     let app = TestApp::spawn_with(with_redis()).await;
     let writer = RedisWriter::of(&app).await;
     let (users, home) = (neighbours(&app, count), app.partition(1));
@@ -43,7 +42,7 @@ async fn scene(count: usize) -> (TestApp, RedisWriter, Vec<u128>, Partition, i64
     (app, writer, users, home, head)
 }
 
-async fn put(writer: &RedisWriter, number: u128, home: Partition, position: i64) {
+pub(crate) async fn put(writer: &RedisWriter, number: u128, home: Partition, position: i64) {
     let key = writer.key(number);
     let row = row_in_redis(&acme(), number);
     let value = writer.sealed(&key, &row, home, position);
@@ -51,12 +50,12 @@ async fn put(writer: &RedisWriter, number: u128, home: Partition, position: i64)
 }
 
 #[track_caller]
-fn is_from_redis(reply: &Reply) -> bool {
+pub(crate) fn is_from_redis(reply: &Reply) -> bool {
     reply.is_ok().json()["name"] == "From Redis"
 }
 
 /// Waits until a value lies under a user's key.
-async fn filled(writer: &RedisWriter, number: u128) -> Vec<u8> {
+pub(crate) async fn filled(writer: &RedisWriter, number: u128) -> Vec<u8> {
     let key = writer.key(number);
     eventually(SOON, || async {
         writer.get(key.as_str()).await.ok_or("nothing there")
@@ -339,95 +338,4 @@ async fn a_batch_takes_each_user_from_the_nearest_place() {
     filled(&writer, users[2]).await;
     let value = filled(&writer, neighbours[1]).await;
     assert!(String::from_utf8_lossy(&value).contains(store));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_parked_key_is_as_without_redis_although_a_value_lies_there() {
-    let (app, writer, users, home, head) = scene(2).await;
-    let id = Uuid::from_u128(users[0]);
-    let event = app.append(&acme(), id, &active(1)).await;
-    let token = crate::app::token(&event);
-    let (home_text, position) = (home.to_string(), head + 1);
-    app.execute(&format!(
-        "insert into projection.parked (projection, generation, partition, position, tenant_id,
-             routing_key, event_id, event_type, event_version, reason, detail)
-         values ('user_view', 1, {home_text}, {position}, 'acme', '{id}', gen_random_uuid(), 'X', 1,
-             'fold', '');
-         update projection.checkpoint set position = {position}, parked_version = 1
-         where partition = {home_text}",
-    ))
-    .await;
-    app.readiness.report().await;
-    writer.mark(home, Some(writer.at(head + 1))).await;
-    for path in [user(users[0]), format!("/v1/users?ids={id}")] {
-        let reply = app.get(&path).await;
-        assert_eq!(reply.is_ok().header("runnel-stale"), "parked", "{path}");
-        assert!(!reply.text.contains("From Redis"), "{path}");
-        let headers = [("consistency-token", token.as_str())];
-        let reply = app.get_with(&path, &headers).await;
-        reply.is_problem(503, "projection_parked");
-    }
-    let neighbour = app.get(&user(users[1])).await;
-    assert!(is_from_redis(&neighbour), "{neighbour:?}");
-    assert_eq!(neighbour.header("runnel-stale"), "");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_one_tenant_is_in_the_keys_and_values_of_another() {
-    let app = TestApp::spawn_with(with_redis()).await;
-    let writer = RedisWriter::of(&app).await;
-    let tenants: Vec<(TenantId, String)> = (0..2)
-        .map(|_| {
-            (
-                tenant(&format!("t{}", Uuid::new_v4().simple())),
-                Uuid::new_v4().to_string(),
-            )
-        })
-        .collect();
-    let id = Uuid::from_u128(1);
-    for (number, (owner, canary)) in tenants.iter().enumerate() {
-        let hash = [u8::try_from(number).expect("few"); 32];
-        app.happen(owner, id, &registered(id, canary, "eu-west", hash))
-            .await;
-    }
-    for partition in 0..4 {
-        writer.mark(Partition(partition), Some(writer.at(2))).await;
-    }
-    app.execute("update projection.checkpoint set position = 2")
-        .await;
-    app.readiness.report().await;
-    for (owner, canary) in &tenants {
-        let bearer = app.bearer(owner, "ops", Role::Operator);
-        let reply = app.get_as(&bearer, &user(1), &[]).await;
-        assert_eq!(reply.is_ok().json()["name"], canary.as_str());
-    }
-    let is_value = |key: &&String| key.contains(&id.to_string());
-    let keys = eventually(SOON, || async {
-        let keys = writer.every_key().await;
-        let values = keys
-            .iter()
-            .filter(is_value)
-            .filter(|key| !key.ends_with(":lease"));
-        if values.count() == 2 {
-            Ok(keys)
-        } else {
-            Err(keys)
-        }
-    })
-    .await;
-    let mut seen = 0;
-    for key in keys {
-        let value = writer.get(&key).await.unwrap_or_default();
-        let value = String::from_utf8_lossy(&value).into_owned();
-        let texts = format!("{key} {value}");
-        let of: Vec<_> = tenants
-            .iter()
-            .filter(|(owner, canary)| {
-                texts.contains(owner.as_str()) || texts.contains(canary.as_str())
-            })
-            .collect();
-        assert!(of.len() <= 1, "{texts}");
-        seen += of.len();
-    }
-    assert_eq!(seen, 2, "each tenant's value was looked at");
 }

@@ -59,9 +59,8 @@ async fn answers_without(port: u16) {
     app.get(&user(1)).await.is_ok();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn without_postgres_redis_serves_what_it_holds_marked_and_tokens_wait() {
-    let database = TestDatabase::create().await;
+/// A proxy before the database, and the URL that leads through it.
+async fn proxied(database: &TestDatabase) -> (Proxy, url::Url) {
     let mut url = url::Url::parse(&database.url()).expect("a URL");
     let (host, port) = (url.host_str().expect("a host"), url.port().unwrap_or(5432));
     let address = tokio::net::lookup_host((host, port))
@@ -71,6 +70,13 @@ async fn without_postgres_redis_serves_what_it_holds_marked_and_tokens_wait() {
     let proxy = Proxy::to(address.expect("an address")).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port)).expect("a port");
+    (proxy, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_postgres_redis_serves_what_it_holds_marked_and_tokens_wait() {
+    let database = TestDatabase::create().await;
+    let (proxy, url) = proxied(&database).await;
     let through_proxy = || {
         let mut setup = with_redis();
         setup

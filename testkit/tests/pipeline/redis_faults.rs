@@ -119,6 +119,9 @@ async fn served_equals_postgres(full: &Full, readers: &Readers) {
     }
 }
 
+/// How Redis is struck, and how it is mended.
+type Fault<'f> = (&'f dyn Fn(), &'f dyn Fn());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
     let full = Full::start(&[]).await;
@@ -138,17 +141,14 @@ async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
     );
     let sessions = readers.start(SESSIONS);
     let redis = &full.redis;
-    let faults: [(&str, &dyn Fn(), &dyn Fn()); 4] = [
-        ("flushed", &|| drop(redis.run(&["flushall"])), &|| {}),
-        ("paused", &|| redis.pause(), &|| redis.resume()),
-        ("killed", &|| redis.kill(), &|| drop(redis.start_again())),
-        (
-            "scripts lost",
-            &|| drop(redis.run(&["script", "flush"])),
-            &|| {},
-        ),
+    let faults: [Fault<'_>; 4] = [
+        // Flushed, paused, killed, and without its scripts.
+        (&|| drop(redis.run(&["flushall"])), &|| {}),
+        (&|| redis.pause(), &|| redis.resume()),
+        (&|| redis.kill(), &|| drop(redis.start_again())),
+        (&|| drop(redis.run(&["script", "flush"])), &|| {}),
     ];
-    for (_, strike, mend) in faults {
+    for (strike, mend) in faults {
         load.more(COMMANDS_BETWEEN).await;
         strike();
         load.more(COMMANDS_BETWEEN).await;
