@@ -19,6 +19,10 @@ pub(super) struct Watch {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// A minute; what takes longer counts as much. (A histogram without bounds would saturate at its
+/// first, small ones.)
+const MICROS_MAX: u64 = 60_000_000;
+
 struct Inner {
     /// By partition: the newest position that is visible.
     visible: Vec<i64>,
@@ -50,7 +54,7 @@ impl Watch {
             inner: Arc::new(Mutex::new(Inner {
                 visible: vec![0; count],
                 waiting: vec![BTreeMap::new(); count],
-                micros: Histogram::new(3)?,
+                micros: Histogram::new_with_bounds(1, MICROS_MAX, 3)?,
                 early: 0,
             })),
         };
@@ -179,7 +183,7 @@ mod tests {
             inner: Arc::new(Mutex::new(Inner {
                 visible: vec![0; 2],
                 waiting: vec![BTreeMap::new(); 2],
-                micros: Histogram::new(3).unwrap(),
+                micros: Histogram::new_with_bounds(1, MICROS_MAX, 3).unwrap(),
                 early: 0,
             })),
         };

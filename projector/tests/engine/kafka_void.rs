@@ -52,7 +52,16 @@ async fn void_records_are_dropped_and_those_of_the_new_incarnation_are_applied()
     })
     .await;
     world.stage.assert_rows_are_the_fold(1).await;
-    assert!(counter("source_records_dropped_total", Some("void")) >= void + 5.0);
+    // Those that came before the news were refused as a batch; later ones are known to be void.
+    let again = lost.iter().collect::<Vec<_>>();
+    world.topic.writer.send(&again, 1).await;
+    eventually(PATIENCE, || async {
+        world.engine.step_partition(FIRST).await;
+        let dropped = counter("source_records_dropped_total", Some("void")) - void;
+        if dropped >= 5.0 { Ok(()) } else { Err(dropped) }
+    })
+    .await;
+    world.stage.assert_rows_are_the_fold(1).await;
     assert!(world.kafka_offset().await.is_some());
 }
 
