@@ -1,6 +1,8 @@
 //! Beginning and ending a partition's stream: read the topic back, go on where it ends, fill it
 //! when it was emptied, stop where going on would do harm.
 
+use std::time::Duration;
+
 use events::Partition;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
@@ -11,6 +13,9 @@ use super::step::{Outcome, State, Trouble, chain};
 use super::stream::{Beginning, Stream};
 use super::{Relay, StopReason, client, lock, metrics};
 
+/// How long a stream waits for the producer of the one before it to be gone.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
+
 impl Relay {
     /// Reads the topic back and begins a stream where it ends.
     pub(super) async fn resume(
@@ -20,6 +25,10 @@ impl Relay {
         state: &mut State,
     ) -> Result<Outcome, Trouble> {
         self.close(partition, state);
+        if let Some(leaving) = state.leaving.take() {
+            // Gone or not in time: what still comes from it is found by the first offset.
+            drop(tokio::time::timeout(LEAVING_MAX, leaving).await);
+        }
         let window = i64::try_from(self.inner.settings.in_flight_max * 2).unwrap_or(i64::MAX);
         let (found, incarnation) = self.survey(partition, lease, window).await?;
         let after = match found.decide() {
@@ -124,7 +133,7 @@ impl Relay {
 
     pub(super) fn close(&self, partition: Partition, state: &mut State) {
         if let Some(stream) = state.stream.take() {
-            stream.close();
+            state.leaving = Some(stream.close());
         }
         self.want(partition, false);
         let told = &mut *lock(&self.slot(partition).told);

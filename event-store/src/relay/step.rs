@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use events::{Partition, RecordedEvent};
 use rdkafka::error::KafkaError;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lease::Lease;
@@ -54,7 +55,7 @@ pub(super) enum Trouble {
     Producer(#[source] KafkaError),
     #[error("the record of position {position} was not delivered")]
     Delivery { position: i64, source: KafkaError },
-    #[error("position {position} came to offset {offset}, not above {last}")]
+    #[error("position {position} came to offset {offset}, which does not follow on {last}")]
     Offset {
         position: i64,
         offset: i64,
@@ -72,6 +73,8 @@ pub(super) enum Trouble {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) stream: Option<Stream>,
+    /// The producer of the stream before; it may still have records under way.
+    pub(super) leaving: Option<oneshot::Receiver<()>>,
     /// A record was refused: the next producer sends each one by itself.
     pub(super) careful: bool,
     pub(super) stopped: Option<(StopReason, i64)>,

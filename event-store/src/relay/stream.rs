@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::OwnedDeliveryResult;
 use rdkafka::producer::{DeliveryFuture, FutureRecord};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -34,8 +35,9 @@ pub(super) struct Stream {
     pub(super) sent: i64,
     /// The last position that Kafka has acknowledged, or had when the stream began.
     pub(super) acked: i64,
-    /// The next acknowledgement's offset is above it.
+    /// The next acknowledgement's offset is above it; the first one's is the very next.
     pub(super) last_offset: i64,
+    is_first: bool,
     pub(super) compare_at: Instant,
     producer: Producer,
     flying: VecDeque<Flying>,
@@ -61,6 +63,7 @@ impl Stream {
             sent: at.after,
             acked: at.after,
             last_offset: at.last_offset,
+            is_first: true,
             compare_at: at.compare_at,
             producer,
             flying: VecDeque::new(),
@@ -161,7 +164,8 @@ impl Stream {
         };
         let position = front.position;
         match delivered {
-            Some(Ok(delivery)) if delivery.offset > self.last_offset => {
+            Some(Ok(delivery)) if self.expects(delivery.offset) => {
+                self.is_first = false;
                 self.last_offset = delivery.offset;
                 self.acked = position;
                 self.last_acked_at = Instant::now();
@@ -180,12 +184,28 @@ impl Stream {
         }
     }
 
-    /// Drops the producer and what waits in it, on a thread of its own: that blocks.
-    pub(super) fn close(self) {
+    /// Offsets rise. The first one is that of the log's end when the stream began: a record that
+    /// came between was under way from the stream before, and the log must be looked at again.
+    fn expects(&self, offset: i64) -> bool {
+        if self.is_first {
+            offset == self.last_offset + 1
+        } else {
+            offset > self.last_offset
+        }
+    }
+
+    /// Drops the producer and what waits in it, on a thread of its own: that blocks. What it
+    /// returns ends when the producer is gone.
+    pub(super) fn close(self) -> oneshot::Receiver<()> {
         let Self { producer, .. } = self;
+        let (gone, wait) = oneshot::channel();
         let thread = std::thread::Builder::new().name("relay-close".to_owned());
         // Without a thread it is dropped here and now.
-        drop(thread.spawn(move || drop(producer)));
+        drop(thread.spawn(move || {
+            drop(producer);
+            let _ = gone.send(());
+        }));
+        wait
     }
 }
 
