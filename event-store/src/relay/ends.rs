@@ -31,16 +31,15 @@ impl Relay {
         }
         let window = i64::try_from(self.inner.settings.in_flight_max * 2).unwrap_or(i64::MAX);
         let (found, incarnation) = self.survey(partition, lease, window).await?;
-        let after = match found.decide() {
-            Decision::After(position) => position,
+        let (after, end) = match found.decide() {
+            Decision::After(position) => (position, found.ends.high),
             Decision::Stop(reason, position) => {
                 self.stop(partition, state, reason, position);
                 return Ok(Outcome::Stopped(reason));
             }
             Decision::Refill { cut } => {
-                self.refill(partition, lease, incarnation, &found, cut)
-                    .await?;
-                found.floor
+                let refill = self.refill(partition, lease, incarnation, &found, cut);
+                (found.floor, refill.await?)
             }
         };
         let settings = &self.inner.settings;
@@ -49,7 +48,7 @@ impl Relay {
             epoch: lease.epoch,
             incarnation,
             after,
-            last_offset: found.ends.high - 1,
+            last_offset: end - 1,
             compare_at: Instant::now() + settings.compare_interval,
         };
         let producer = client::producer(&self.inner.target, settings, state.careful);
@@ -78,17 +77,17 @@ impl Relay {
     }
 
     /// From the beginning: first the lower bound goes, then what came out of order, so that a crash
-    /// in between comes here again.
+    /// in between comes here again. Returns the offset of the next record.
     async fn refill(
         &self,
         partition: Partition,
         lease: Lease,
         incarnation: i32,
         found: &Found,
-        cut: Option<i64>,
-    ) -> Result<(), Trouble> {
+        cut: bool,
+    ) -> Result<i64, Trouble> {
         if found.head == 0 {
-            return Ok(());
+            return Ok(found.ends.high);
         }
         let mark = Mark {
             partition,
@@ -97,9 +96,16 @@ impl Relay {
             position: 0,
         };
         self.inner.leases.write_marks(&[mark]).await?;
-        if let Some(upto) = cut {
-            self.inner.log.cut(partition, upto).await?;
+        {
+            // An older mark that waits to be written would bring the bound back.
+            let told = &mut *lock(&self.slot(partition).told);
+            (told.mark, told.written) = (Some(mark), Some(mark));
         }
+        let end = if cut {
+            self.inner.log.cut(partition).await?
+        } else {
+            found.ends.high
+        };
         metrics::REFILLS.inc();
         tracing::warn!(
             partition = partition.0,
@@ -107,7 +113,7 @@ impl Relay {
             "filling partition {} of the topic from its beginning",
             partition.0
         );
-        Ok(())
+        Ok(end)
     }
 
     /// Holds the ends of the topic against the store: it may have been deleted and made again.

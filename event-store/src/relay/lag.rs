@@ -6,12 +6,13 @@ use sqlx::Row as _;
 use super::{Relay, lock, metrics};
 
 const READ_LAG: &str = "
-select mark.partition, head.position - mark.position,
+select mark.partition, head.position - coalesce(mark.position, lease.relayed_position),
     coalesce(extract(epoch from clock_timestamp() - event.recorded_at), 0)::float8
-from unnest($1, $2) as mark(partition, position)
+from unnest($1::integer[], $2::bigint[]) as mark(partition, position)
 join event_store.partition_head as head on head.partition = mark.partition
+join event_store.relay_lease as lease on lease.partition = mark.partition
 left join event_store.event
-    on event.partition = mark.partition and event.position = mark.position + 1";
+    on event.partition = mark.partition and event.position = coalesce(mark.position, lease.relayed_position) + 1";
 
 impl Relay {
     /// Shows the lag once; a loop does so all the time.
@@ -25,18 +26,16 @@ impl Relay {
                 metrics::forget(partition);
             }
         }
-        let marks = held
-            .iter()
-            .map(|&partition| lock(&self.slot(partition).told).mark);
-        let marks: Vec<_> = marks.flatten().collect();
+        // Without a mark nothing was sent yet: Kafka may be away since before this process began.
+        let position = |&partition: &Partition| {
+            let mark = lock(&self.slot(partition).told).mark;
+            mark.map(|mark| mark.position)
+        };
+        let positions: Vec<Option<i64>> = held.iter().map(position).collect();
+        let partitions: Vec<i32> = held.iter().map(|one| one.as_i32()).collect();
         let rows = sqlx::query(READ_LAG)
-            .bind(
-                marks
-                    .iter()
-                    .map(|mark| mark.partition.as_i32())
-                    .collect::<Vec<_>>(),
-            )
-            .bind(marks.iter().map(|mark| mark.position).collect::<Vec<_>>())
+            .bind(partitions)
+            .bind(positions)
             .fetch_all(&self.inner.pool)
             .await?;
         for row in rows {

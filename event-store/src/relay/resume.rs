@@ -41,10 +41,10 @@ pub(super) struct Found {
 pub(super) enum Decision {
     /// After this position.
     After(i64),
-    /// From the beginning; what the log holds before the offset `cut` came out of order.
+    /// From the beginning.
     Refill {
-        /// Nothing when the log is empty.
-        cut: Option<i64>,
+        /// What the log holds came out of order, and goes first.
+        cut: bool,
     },
     /// Not at all, until somebody has put something right.
     Stop(StopReason, i64),
@@ -55,7 +55,7 @@ impl Found {
     pub(super) fn decide(&self) -> Decision {
         let Ends { low, high } = self.ends;
         if high == 0 {
-            return Decision::Refill { cut: None };
+            return Decision::Refill { cut: false };
         }
         if low == high {
             return self.expired();
@@ -72,17 +72,17 @@ impl Found {
         let begins_at = self
             .first
             .or(self.tail.first().filter(|_| self.whole).copied());
-        let begins_late = begins_at.is_some_and(|first| first.position > 1);
+        let begins_late = begins_at.is_some_and(|first| first.position > self.floor + 1);
         // What expired is cut off at the front, so the offset of what is left is not 0. A log that
         // begins at offset 0 with a later event was written by a relay that had not noticed that
-        // the topic was made again.
-        if begins_late && (low == 0 || self.asked) {
-            return Decision::Refill { cut: Some(high) };
+        // the topic was made again; and with the bound at 0 a refill has not come far.
+        if begins_late && (low == 0 || self.bound == 0 || self.asked) {
+            return Decision::Refill { cut: true };
         }
         match self.tail.first() {
             Some(first) => Decision::After(self.contiguous_from(first.position)),
             // Nothing but void and foreign records.
-            None if low == 0 => Decision::Refill { cut: None },
+            None if low == 0 => Decision::Refill { cut: false },
             None => self.expired(),
         }
     }
@@ -90,7 +90,7 @@ impl Found {
     /// The log was emptied from the front: no loss, unless somebody says that it is one.
     fn expired(&self) -> Decision {
         if self.head > 0 && (self.asked || self.bound == 0) {
-            Decision::Refill { cut: None }
+            Decision::Refill { cut: false }
         } else {
             Decision::After(self.bound.min(self.head))
         }
@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_empty_log_is_new_and_one_that_was_emptied_is_not() {
-        assert_eq!(found(0, 0, &[]).decide(), Decision::Refill { cut: None });
+        assert_eq!(found(0, 0, &[]).decide(), Decision::Refill { cut: false });
         assert_eq!(found(60, 60, &[]).decide(), Decision::After(40));
     }
 
@@ -169,12 +169,12 @@ mod tests {
             asked: true,
             ..found(60, 60, &[])
         };
-        assert_eq!(asked.decide(), Decision::Refill { cut: None });
+        assert_eq!(asked.decide(), Decision::Refill { cut: false });
         let asked = Found {
             asked: true,
             ..found(30, 60, &[59, 60])
         };
-        assert_eq!(asked.decide(), Decision::Refill { cut: Some(60) });
+        assert_eq!(asked.decide(), Decision::Refill { cut: true });
         assert_eq!(found(30, 60, &[59, 60]).decide(), Decision::After(60));
     }
 
@@ -184,7 +184,17 @@ mod tests {
             first: seen(&[41]).pop(),
             ..found(0, 2, &[41, 42])
         };
-        assert_eq!(late.decide(), Decision::Refill { cut: Some(2) });
+        assert_eq!(late.decide(), Decision::Refill { cut: true });
+    }
+
+    #[test]
+    fn a_refill_that_was_broken_off_behind_somebody_elses_record_begins_anew() {
+        let broken = Found {
+            first: seen(&[50]).pop(),
+            bound: 0,
+            ..found(4, 8, &[50, 51, 1, 2])
+        };
+        assert_eq!(broken.decide(), Decision::Refill { cut: true });
     }
 
     #[test]
@@ -203,6 +213,6 @@ mod tests {
             whole: true,
             ..found(0, 9, &[])
         };
-        assert_eq!(void.decide(), Decision::Refill { cut: None });
+        assert_eq!(void.decide(), Decision::Refill { cut: false });
     }
 }

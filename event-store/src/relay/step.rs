@@ -88,6 +88,10 @@ impl Relay {
         let mut state = self.slot(partition).state.lock().await;
         let Some(lease) = self.lease(partition) else {
             self.close(partition, &mut state);
+            // Whoever holds it now says what is wrong with it.
+            if state.stopped.is_some() {
+                self.recovered(partition, &mut state);
+            }
             return Outcome::NotHeld;
         };
         match self.advance(partition, lease, &mut state).await {
@@ -118,7 +122,10 @@ impl Relay {
         let events = self.next(partition, stream).await?;
         if !events.is_empty() {
             let sent = stream.send(&self.inner.target, self.inner.store_id, &events)?;
-            return Ok(Outcome::Sent(sent));
+            // A full queue takes none: then acknowledgements are waited for.
+            if sent > 0 {
+                return Ok(Outcome::Sent(sent));
+            }
         }
         let outcome = if stream.in_flight() == 0 {
             Outcome::Idle
@@ -133,6 +140,11 @@ impl Relay {
         let acked = stream.acked;
         if state.stopped.is_some_and(|(_, position)| acked >= position) {
             self.recovered(partition, state);
+        }
+        if outcome == Outcome::Idle && state.careful && state.stopped.is_none() {
+            // What was refused once has been taken since.
+            state.careful = false;
+            self.close(partition, state);
         }
         Ok(outcome)
     }

@@ -92,8 +92,8 @@ impl TopicLog {
             let result = look.as_ref().map_or_else(refused, work);
             // Before the consumer closes, which may take longer. Nobody may be waiting any more.
             drop(answer.send(result));
-            drop(look);
             drop(permit);
+            drop(look);
         });
         match tokio::time::timeout(LOOK_MAX, looked).await {
             Ok(Some(result)) => result,
@@ -106,19 +106,23 @@ impl TopicLog {
         self.look(partition, Look::ends).await
     }
 
-    /// Cuts off everything before the offset `upto`: what stands there came out of order.
-    pub(super) async fn cut(&self, partition: Partition, upto: i64) -> Result<(), LogError> {
+    /// Cuts off everything that is there by now, because it came out of order; returns the offset
+    /// that the next record will have.
+    pub(super) async fn cut(&self, partition: Partition) -> Result<i64, LogError> {
         let admin: AdminClient<KafkaLog> =
             client::config(&self.target).create_with_context(KafkaLog)?;
         let mut offsets = TopicPartitionList::new();
         let partition = partition.as_i32();
-        offsets.add_partition_offset(&self.target.topic, partition, Offset::Offset(upto))?;
+        offsets.add_partition_offset(&self.target.topic, partition, Offset::End)?;
         let options = AdminOptions::new().operation_timeout(Some(ASK_MAX));
         let done = admin.delete_records(&offsets, &options).await?;
         for element in done.elements() {
             element.error()?;
+            if let Offset::Offset(low) = element.offset() {
+                return Ok(low);
+            }
         }
-        Ok(())
+        Err(LogError::Silent)
     }
 }
 

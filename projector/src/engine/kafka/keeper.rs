@@ -80,8 +80,12 @@ impl Keeper {
                 return Err(error);
             }
         }
+        // One partition without a leader keeps no other from being read.
+        let mut first_error = None;
         for lane in &self.shared.lanes {
-            tend_lane(&consumer, &self.shared.topic, lane)?;
+            if let Err(error) = tend_lane(&consumer, &self.shared.topic, lane) {
+                first_error.get_or_insert(error);
+            }
         }
         if now.duration_since(self.committed) >= COMMIT_INTERVAL {
             self.committed = now;
@@ -91,7 +95,7 @@ impl Keeper {
             self.watched = now;
             self.watch(&consumer)?;
         }
-        Ok(())
+        first_error.map_or(Ok(()), Err)
     }
 
     /// The consumer, made when there is none and somebody wants to read.
@@ -129,7 +133,12 @@ impl Keeper {
             let offset = {
                 let feed = lane.feed();
                 let dry = feed.dry_since.map(|since| since.elapsed());
-                if feed.queue.is_none() || dry.is_none_or(|dry| dry < self.shared.stuck_after) {
+                // Nobody has asked it for a while: its projections are paused, or far behind.
+                let unasked = feed
+                    .asked_at
+                    .is_none_or(|at| at.elapsed() > self.shared.stuck_after / 2);
+                let is_young = dry.is_none_or(|dry| dry < self.shared.stuck_after);
+                if feed.queue.is_none() || unasked || is_young {
                     continue;
                 }
                 feed.offset

@@ -1,7 +1,7 @@
 //! One partition: its queue of the consumer, and the flow of what came out of it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use events::{ForeignRecord, Partition, Record, record};
 use rdkafka::error::KafkaError;
@@ -12,6 +12,9 @@ use uuid::Uuid;
 use super::consumer::{Attached, Queue};
 use super::flow::{Arrived, Flow};
 use crate::engine::metrics;
+
+/// Who asks no more often is paused, or far behind and read from the store.
+const UNASKED_MAX: Duration = Duration::from_secs(2);
 
 /// How many records one read looks at, so that dropping a long run of old ones does not keep a
 /// worker thread.
@@ -37,6 +40,8 @@ pub(super) struct Feed {
     pub(super) offset: i64,
     /// Since when the queue has been empty.
     pub(super) dry_since: Option<Instant>,
+    /// When somebody last asked what has arrived.
+    pub(super) asked_at: Option<Instant>,
     /// How far everything is applied, to be told to the group.
     pub(super) applied: Option<i64>,
 }
@@ -53,6 +58,7 @@ impl Lane {
                 is_broken: false,
                 offset: 0,
                 dry_since: None,
+                asked_at: None,
                 applied: None,
             }),
         }
@@ -97,11 +103,16 @@ impl Feed {
         let Some(queue) = &self.queue else {
             return Ok(false);
         };
+        if self.asked_at.is_none_or(|at| now - at > UNASKED_MAX) {
+            // What nobody asked for cannot be said to have been missing.
+            self.dry_since = Some(now);
+        }
+        self.asked_at = Some(now);
         for _ in 0..LOOKS_MAX {
             if self.flow.pending() >= limit {
                 return Ok(true);
             }
-            let message = match queue.poll(std::time::Duration::ZERO) {
+            let message = match queue.poll(Duration::ZERO) {
                 None => {
                     self.dry_since.get_or_insert(now);
                     return Ok(false);
