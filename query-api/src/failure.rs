@@ -76,9 +76,10 @@ fn is_down(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // Connection trouble, shutdown and cancelled statements, resources, authentication.
+        // Connection trouble, shutdown and cancelled statements, resources, authentication; and a
+        // lock that was not had in time (55P03): a switch holds the view for a moment.
         sqlx::Error::Database(_) => sqlstate(error).is_some_and(|state| {
-            ["08", "57", "53", "58", "28", "3D"]
+            ["08", "57", "53", "58", "28", "3D", "55P03"]
                 .iter()
                 .any(|class| state.starts_with(class))
         }),

@@ -1,8 +1,5 @@
 //! I4: read from offset 0, without void and foreign records, each partition of the topic is the
 //! event table. What comes again is a duplicate and may be there; a hole or an inversion may not.
-//! One thing is let pass, and counted: when the topic was made anew, records that were under way
-//! may stand before its refill from the first event. Nothing in Kafka's protocol tells a producer
-//! that the topic of this name is another one now; consumers fill that hole from the store.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +7,6 @@ use testkit::pipeline::log::LogEntry;
 
 use super::index::Index;
 use super::report::{Invariant, Report};
-use crate::history::NEW_TOPIC;
 
 pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     if !index.history.scene.has_kafka {
@@ -23,8 +19,7 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     }
     // How many events of the table a consumer has come past, by partition.
     let mut past: BTreeMap<i32, usize> = BTreeMap::new();
-    let refilled_from = refills(index);
-    let (mut duplicates, mut void, mut leftovers) = (0, 0, 0);
+    let (mut duplicates, mut void) = (0, 0);
     for line in &index.history.kafka {
         let place = format!("kafka, partition {} offset {}", line.partition, line.offset);
         let Some(event) = &line.event else {
@@ -40,10 +35,6 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
             let address = format!("{}:{}", event.partition, event.position);
             let what = format!("{address} holds what the event table does not hold there");
             report.violation(index.phantom(Invariant::I4), place, what);
-            continue;
-        }
-        if refilled_from.get(&line.partition) > Some(&line.offset) {
-            leftovers += 1;
             continue;
         }
         let past = past.entry(line.partition).or_default();
@@ -68,19 +59,4 @@ pub(super) fn check(index: &Index<'_>, report: &mut Report) {
     }
     report.counted("duplicates in Kafka (I4)", duplicates);
     report.counted("void records in Kafka (I15)", void);
-    report.counted("records before a new topic's refill (I4)", leftovers);
-}
-
-/// In a topic that was made anew: the offset of each partition's first event, by partition.
-fn refills(index: &Index<'_>) -> BTreeMap<i32, i64> {
-    let mut refills = BTreeMap::new();
-    let faults = &index.history.faults;
-    if faults.iter().any(|fault| fault.what == NEW_TOPIC) {
-        for line in &index.history.kafka {
-            if line.event.as_ref().is_some_and(|event| event.position == 1) {
-                refills.entry(line.partition).or_insert(line.offset);
-            }
-        }
-    }
-    refills
 }

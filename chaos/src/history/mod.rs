@@ -130,9 +130,6 @@ pub struct Operation {
     pub is_settled: bool,
 }
 
-/// The fault after which a topic may begin with what was under way to the one before.
-pub const NEW_TOPIC: &str = "delete the topic and make it again";
-
 /// Something that was done to the system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use chaos::history::NEW_TOPIC;
 use testkit::pipeline::Node;
 use testkit::pipeline::process::Signal;
 
@@ -210,7 +209,7 @@ impl fmt::Display for Fault {
             What::FlushRedis => f.write_str("FLUSHALL"),
             What::KillRedis => f.write_str("kill -9 Redis"),
             What::PauseRedis => f.write_str("pause Redis"),
-            What::DeleteTopic => f.write_str(NEW_TOPIC),
+            What::DeleteTopic => f.write_str("delete the topic and make it again"),
             What::KillKafka => f.write_str("kill -9 Kafka"),
             What::PauseKafka => f.write_str("pause Kafka"),
         }

@@ -191,8 +191,15 @@ pub(crate) async fn tend(
         return create(pool, scope, &void).await;
     }
     match left.filling(scope.revision) {
-        Some(next) => activate(pool, scope, tables, next, left.active()).await,
-        None => Ok(false),
+        // What is shown at this revision was proven by a rebuild meanwhile; a first fill is not.
+        Some(next)
+            if left
+                .active()
+                .is_none_or(|shown| shown.revision < scope.revision) =>
+        {
+            activate(pool, scope, tables, next, left.active()).await
+        }
+        _ => Ok(false),
     }
 }
 

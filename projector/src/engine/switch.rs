@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 
-/// Readers must never queue behind the switch for long: it gives way and is tried again.
-pub(crate) const BEGIN_SWITCH: &str = "begin; set local lock_timeout = '100ms'";
+/// Readers must never queue behind the switch for long: it gives way and is tried again, and when
+/// whoever makes it is stopped in the middle, the server ends it.
+pub(crate) const BEGIN_SWITCH: &str = "begin; set local lock_timeout = '100ms'; \
+    set local idle_in_transaction_session_timeout = '1s'";
 
 /// How long the shown generation's checkpoints are held still for the next one to come up to them.
 pub(crate) const CATCH_UP_MAX: Duration = Duration::from_millis(200);
@@ -34,9 +36,11 @@ for update";
 const IS_BEHIND: &str = "
 select exists (
     select from projection.checkpoint as shown
-    join projection.checkpoint as next using (projection, partition)
-    where shown.projection = $1 and shown.generation = $2 and next.generation = $3
-        and next.position < shown.position
+    left join projection.checkpoint as next
+        on next.projection = shown.projection and next.partition = shown.partition
+            and next.generation = $3
+    where shown.projection = $1 and shown.generation = $2
+        and coalesce(next.position, -1) < shown.position
 )";
 
 const STAND_BY: &str = "
@@ -104,8 +108,8 @@ impl Switch<'_> {
             let (generation, state): (i32, &str) = (row.try_get(0)?, row.try_get(1)?);
             match state {
                 "active" => shown = Some(generation),
-                "void" => {}
-                _ => next_is_there |= generation == self.next,
+                "filling" | "building" | "standby" => next_is_there |= generation == self.next,
+                _ => {}
             }
         }
         Ok(next_is_there && shown == self.shown)

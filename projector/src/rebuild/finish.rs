@@ -14,6 +14,12 @@ const AGAIN_WAIT: Duration = Duration::from_millis(50);
 
 const READ_INCARNATION: &str = "select max(number) from event_store.incarnation";
 
+/// A first fill that daemons have begun is of no more use, and `gc` drops it.
+const VOID_FILLS: &str = "
+update projection.generation
+set state = 'void'
+where projection = $1 and state = 'filling' and revision <= $2";
+
 /// The tail may have brought some since they were counted.
 const FIND_PARKED: &str = "
 select count(*) over (), concat_ws(':', partition, position), reason
@@ -93,6 +99,11 @@ impl Run<'_> {
                 return Err(refusal.into());
             }
         }
+        sqlx::query(VOID_FILLS)
+            .bind(switch.projection)
+            .bind(rebuild.projection.revision())
+            .execute(&mut *transaction)
+            .await?;
         transaction.commit().await?;
         switch.tell();
         Ok(true)

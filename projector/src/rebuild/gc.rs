@@ -1,17 +1,26 @@
 //! `projector gc`: generations that nobody will show again are dropped.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use read_model::projection::Projection;
 use sqlx::PgPool;
 
 use super::error::RebuildError;
 use super::lease::RebuildLease;
+use super::verify::is_lock_timeout;
 use crate::engine::generation::{self, State};
 use crate::engine::switch::{NOTIFY, identifier};
 
-/// Dropping waits for a daemon's batch and for readers of the old tables, which end long before.
+/// Held until it has run out or this process is done; each drop locks it, so that no rebuild can
+/// take it up meanwhile.
 const LEASE: Duration = Duration::from_secs(60);
+
+/// A daemon's batch and readers of the old tables are waited for shortly, because the daemon then
+/// waits behind the drop, and so often.
+const BEGIN_DROP: &str = "begin; set local lock_timeout = '100ms'; \
+    set local idle_in_transaction_session_timeout = '2s'";
+const AGAIN_WAIT: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 const LOCK_GENERATION: &str = "
 select true
@@ -98,7 +107,7 @@ pub async fn drop_all(
     let lease = RebuildLease::take(pool, projection.name(), LEASE).await?;
     let mut dropped = Ok(());
     for one in garbage {
-        dropped = drop_generation(pool, projection, one.generation).await;
+        dropped = drop_generation(pool, &lease, projection, one.generation).await;
         if dropped.is_err() {
             break;
         }
@@ -110,11 +119,32 @@ pub async fn drop_all(
 /// Drops one generation, unless it is shown or filled. The caller holds the rebuild's lease.
 pub(super) async fn drop_generation(
     pool: &PgPool,
+    lease: &RebuildLease,
+    projection: &dyn Projection,
+    generation: i32,
+) -> Result<(), RebuildError> {
+    let begun = Instant::now();
+    loop {
+        match try_drop(pool, lease, projection, generation).await {
+            Err(RebuildError::Database(error))
+                if is_lock_timeout(&error) && begun.elapsed() < PATIENCE =>
+            {
+                tokio::time::sleep(AGAIN_WAIT).await;
+            }
+            dropped => return dropped,
+        }
+    }
+}
+
+async fn try_drop(
+    pool: &PgPool,
+    lease: &RebuildLease,
     projection: &dyn Projection,
     generation: i32,
 ) -> Result<(), RebuildError> {
     let name = projection.name();
-    let mut transaction = pool.begin().await?;
+    let mut transaction = pool.begin_with(BEGIN_DROP).await?;
+    lease.lock(&mut transaction).await?;
     let may: Option<bool> = sqlx::query_scalar(LOCK_GENERATION)
         .bind(name)
         .bind(generation)

@@ -83,7 +83,7 @@ impl Ground {
                 && left.revision == projection.revision()
                 && !ground.is_void(left.number).await?;
             if !is_of_use {
-                gc::drop_generation(pool, projection, left.number).await?;
+                gc::drop_generation(pool, lease, projection, left.number).await?;
             } else if rebuild.purpose == Purpose::Compare {
                 let generation = left.number;
                 return Err(RebuildError::Unfinished { generation });

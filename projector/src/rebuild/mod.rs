@@ -140,7 +140,8 @@ impl Rebuild {
             self.progress.enter(Phase::Switch);
             run.switch(followers).await?;
         } else {
-            gc::drop_generation(&self.pool, self.projection, run.ground.generation).await?;
+            let generation = run.ground.generation;
+            gc::drop_generation(&self.pool, run.lease, self.projection, generation).await?;
         }
         Ok(Report {
             projection: self.projection.name(),

@@ -20,8 +20,10 @@ const ROUND_WAIT: Duration = Duration::from_millis(100);
 /// How many keys of a kind of difference are said.
 const KEYS_SHOWN_MAX: usize = 20;
 
-/// The live checkpoints are held still only for a moment, and are not waited for long either.
-const BEGIN_LOCK: &str = "begin; set local lock_timeout = '1s'";
+/// The live checkpoints are held still only for a moment, also when this process is stopped in the
+/// middle, and are not waited for long either.
+const BEGIN_LOCK: &str = "begin; set local lock_timeout = '1s'; \
+    set local idle_in_transaction_session_timeout = '2s'";
 
 const LOCK: &str = "
 select partition, position
