@@ -44,7 +44,7 @@ services: ## start PostgreSQL, Redis and Kafka for tests and write .runnel/test.
 services-stop: ## stop them and remove their data
 	@scripts/services stop
 
-chaos: ## kill, pause, flush and restart everything under load for some ten minutes, then judge what the clients were told
+chaos: ## kill, pause, flush and restart everything under load, four rounds of it, then judge what the clients were told
 	@cargo build --profile quick -p command-api -p projector -p query-api -p runnel -p chaos && target/quick/chaos run $(CHAOS_ARGS)
 
 # With the binaries that `cargo test --workspace` has built.

@@ -165,7 +165,8 @@ impl Application {
         let left = grace.saturating_sub(begun.elapsed());
         finish_within("commands", left, service.tasks().wait()).await;
         appender.shutdown().await;
-        // Last, so that it still relays what the drained commands appended.
+        // Last: it finishes what it has sent. What the drained commands appended after that is
+        // relayed by whoever takes its leases over.
         relaying.stop().await;
         queues.abort();
         pool.close().await;

@@ -8,7 +8,7 @@ use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
 
 use super::settings::Target;
-use super::topic_log::{LogError, TopicLog};
+use super::topic_log::TopicLog;
 
 const READ: &str = "
 select lease.partition,
@@ -58,9 +58,6 @@ pub enum StandingError {
     /// The database failed.
     #[error("the relay's leases could not be read")]
     Database(#[from] sqlx::Error),
-    /// Kafka failed.
-    #[error("the topic's ends could not be read")]
-    Kafka(#[from] LogError),
 }
 
 /// How every partition stands; the topic's ends are read when `target` is given.

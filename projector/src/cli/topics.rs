@@ -78,7 +78,8 @@ async fn durability(args: &TopicArgs, target: &Target) -> anyhow::Result<Durabil
     })
 }
 
-/// A topic that has just been made is not known to every broker at once.
+/// Says all that is not as it must be. A topic that has just been made may not be known to the
+/// broker that is asked: then it is missing, and the next try finds it.
 async fn check(target: &Target, partitions: u16, durability: Durability) -> anyhow::Result<()> {
     let topic = &target.topic;
     let found = match topic::deviations(target, partitions.into(), durability).await {

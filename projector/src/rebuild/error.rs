@@ -69,7 +69,8 @@ pub enum RebuildError {
     Database(#[from] sqlx::Error),
 }
 
-/// What does not add up. Nothing was switched; readers see what they saw.
+/// What does not add up. Nothing was switched, unless it was found in the tail that came while the
+/// switch was being committed: `projector status` says what is shown.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The events that were read are not those that were appended.

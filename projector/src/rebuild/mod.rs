@@ -102,7 +102,8 @@ impl Rebuild {
     /// kept, unless `restart`.
     ///
     /// # Errors
-    /// [`RebuildError`]; nothing was switched then.
+    /// [`RebuildError`]; nothing was switched then, unless it came after the switch was sent to be
+    /// committed: `projector status` says what is shown.
     pub async fn run(&self, restart: bool) -> Result<Report, RebuildError> {
         let name = self.projection.name();
         let lease = RebuildLease::take(&self.pool, name, self.settings.lease).await?;
