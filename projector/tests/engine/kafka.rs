@@ -94,7 +94,7 @@ impl World {
     }
 
     /// Appends and relays one event after the other until Kafka feeds one.
-    async fn eventually_fed_by_kafka(&self) {
+    pub(crate) async fn eventually_fed_by_kafka(&self) {
         eventually(PATIENCE, || async {
             self.engine.step().await;
             let head = self.head().await;

@@ -51,7 +51,9 @@ async fn void_records_are_not_applied_and_those_of_the_new_incarnation_are_appli
     })
     .await;
     world.stage.assert_rows_are_the_fold(1).await;
-    assert!(world.kafka_offset().await.is_some());
+    // The void records may have been read before the news of their loss: then what replaced them
+    // came from the store. Kafka goes on with what comes after.
+    world.eventually_fed_by_kafka().await;
 }
 
 #[tokio::test]

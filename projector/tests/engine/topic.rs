@@ -33,11 +33,12 @@ impl Topic {
         }
     }
 
-    /// The records of all events at `after + 1 ..= upto`.
+    /// The records of all events at `after + 1 ..= upto`, of the store's newest incarnation.
     pub(crate) async fn relay(&self, stage: &Stage, partition: u16, after: i64, upto: i64) {
         let events = events_of(stage, partition, after, upto).await;
         let events: Vec<_> = events.iter().collect();
-        self.writer.send(&events, 1).await;
+        let log = event_store::incarnation::load_log(&stage.pool).await;
+        self.writer.send(&events, log.unwrap().current()).await;
     }
 
     /// Every event that is not in the topic yet.
