@@ -28,6 +28,9 @@ const READ_SETTINGS: &str =
 
 /// Head and events come from one statement, so from one snapshot: what was read is exactly what
 /// stands up to the head.
+///
+/// The subquery is lateral and ordered so that it stays one: while the table has no statistics, as
+/// in a store's first minute, a plain join reads the whole partition and drops all but one stream.
 const LOAD_STREAM: &str = concat!(
     "select ",
     event_columns!(),
@@ -35,9 +38,13 @@ const LOAD_STREAM: &str = concat!(
 from event_store.partition_head as head
 left join event_store.stream
     on stream.partition = head.partition and stream.aggregate_type = $2 and stream.name = $3
-left join event_store.event
-    on event.partition = stream.partition and event.stream_no = stream.stream_no
-    and event.sequence > $4
+left join lateral (
+    select event.*
+    from event_store.event
+    where event.partition = stream.partition and event.stream_no = stream.stream_no
+        and event.sequence > $4
+    order by event.sequence
+) as event on true
 where head.partition = $1
 order by event.sequence"
 );
@@ -309,5 +316,30 @@ impl EventStore {
         };
         let key = StreamKey::of(last.address.partition, stream);
         self.known.learn(incarnation, key, known);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use testkit::TestDatabase;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stream_is_loaded_by_its_number_also_while_nothing_is_known_about_the_table() {
+        let database = TestDatabase::create().await;
+        let mut connection = database.pool().acquire().await.unwrap();
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let explain = format!(
+                "set plan_cache_mode = {mode};
+                prepare load_{mode} as {LOAD_STREAM};
+                explain (costs off) execute load_{mode}(1, 'user', 'acme/1', 0)"
+            );
+            let lines = sqlx::raw_sql(&explain).fetch_all(&mut *connection).await;
+            let lines = lines.unwrap();
+            let plan: Vec<&str> = lines.iter().map(|line| line.get(0)).collect();
+            let plan = plan.join("\n");
+            assert!(plan.contains("stream_no = stream.stream_no) AND"), "{plan}");
+        }
     }
 }
