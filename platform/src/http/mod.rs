@@ -2,6 +2,7 @@
 
 mod body;
 mod code;
+mod coding;
 mod connection;
 mod context;
 mod deadline;

@@ -1,0 +1,159 @@
+//! Entity tags of compressed answers. A strong ETag names bytes, and compressed bytes are others
+//! (RFC 9110, 8.8.3), so the tag of a coded answer carries its coding: `"v7.3"` becomes
+//! `"v7.3-gzip"`. Conditions are put into the handlers' terms, so that none of them knows of it.
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
+};
+use actix_web::middleware::Next;
+
+/// The codings that our answers may have, as a tag ends with them.
+const CODINGS: [(&str, &str); 2] = [("gzip", "-gzip\""), ("zstd", "-zstd\"")];
+
+/// Stands outside of what compresses.
+pub(super) async fn tag_codings(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let asked = strip(request.headers_mut(), &IF_NONE_MATCH);
+    strip(request.headers_mut(), &IF_MATCH);
+    let mut response = next.call(request).await?;
+    let Some(tag) = tag(response.headers()) else {
+        return Ok(response);
+    };
+    let coded = if response.status() == StatusCode::NOT_MODIFIED {
+        // It names the bytes that the client has.
+        asked.and_then(|asked| known(&asked, &tag))
+    } else {
+        coded(response.headers(), &tag)
+    };
+    if let Some(coded) = coded.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+        response.headers_mut().insert(ETAG, coded);
+    }
+    Ok(response)
+}
+
+/// Takes the codings out of a condition's tags; what it said before, if it named any.
+fn strip(headers: &mut HeaderMap, name: &HeaderName) -> Option<String> {
+    let lines: Option<Vec<&str>> = headers
+        .get_all(name)
+        .map(|line| line.to_str().ok())
+        .collect();
+    let asked = lines?.join(", ");
+    let plain = CODINGS
+        .iter()
+        .fold(asked.clone(), |text, (_, end)| text.replace(end, "\""));
+    if plain == asked {
+        return None;
+    }
+    headers.insert(name.clone(), HeaderValue::from_str(&plain).ok()?);
+    Some(asked)
+}
+
+/// The strong tag of an answer.
+fn tag(headers: &HeaderMap) -> Option<String> {
+    let tag = headers.get(ETAG)?.to_str().ok()?;
+    (tag.starts_with('"') && tag.ends_with('"')).then(|| tag.to_owned())
+}
+
+/// The tag with the answer's coding.
+fn coded(headers: &HeaderMap, tag: &str) -> Option<String> {
+    let coding = headers.get(CONTENT_ENCODING)?.as_bytes();
+    let (_, end) = CODINGS.iter().find(|(name, _)| name.as_bytes() == coding)?;
+    Some(with_end(tag, end))
+}
+
+/// The tag as the client named it, when it named only a coded one.
+fn known(asked: &str, tag: &str) -> Option<String> {
+    let is_named = |tag: &str| asked.split(',').any(|named| named.trim() == tag);
+    let mut coded = CODINGS.iter().map(|(_, end)| with_end(tag, end));
+    if is_named(tag) {
+        None
+    } else {
+        coded.find(|tag| is_named(tag))
+    }
+}
+
+fn with_end(tag: &str, end: &str) -> String {
+    format!("{}{end}", tag.trim_end_matches('"'))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::ACCEPT_ENCODING;
+    use actix_web::middleware::{Compress, from_fn};
+    use actix_web::{App, HttpRequest, HttpResponse, test, web};
+
+    use super::*;
+    use crate::http::if_none_match;
+
+    const PLAIN: &str = "\"v7.3\"";
+
+    async fn page(request: HttpRequest) -> HttpResponse {
+        if if_none_match(request.headers(), PLAIN) {
+            return HttpResponse::NotModified()
+                .insert_header((ETAG, PLAIN))
+                .finish();
+        }
+        let condition = request.headers().get(IF_MATCH).cloned();
+        let mut answer = HttpResponse::Ok();
+        answer.insert_header((ETAG, PLAIN));
+        if let Some(condition) = condition {
+            answer.insert_header(("seen", condition));
+        }
+        answer.body("text ".repeat(1_000))
+    }
+
+    async fn ask(headers: &[(HeaderName, &str)]) -> (u16, String, Option<String>) {
+        let app = App::new()
+            .wrap(Compress::default())
+            .wrap(from_fn(tag_codings))
+            .route("/", web::get().to(page));
+        let app = test::init_service(app).await;
+        let mut request = test::TestRequest::get().uri("/");
+        for header in headers {
+            request = request.append_header(header.clone());
+        }
+        let answer = test::call_service(&app, request.to_request()).await;
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        (
+            answer.status().as_u16(),
+            header("etag").unwrap(),
+            header("seen"),
+        )
+    }
+
+    #[actix_web::test]
+    async fn other_bytes_have_another_tag() {
+        for coding in ["gzip", "zstd"] {
+            let (status, tag, _) = ask(&[(ACCEPT_ENCODING, coding)]).await;
+            assert_eq!((status, tag), (200, format!("\"v7.3-{coding}\"")));
+        }
+        assert_eq!(ask(&[]).await.1, PLAIN);
+    }
+
+    #[actix_web::test]
+    async fn conditions_hold_whatever_the_coding_and_304_names_what_the_client_has() {
+        let gzip = "\"v7.3-gzip\"";
+        let asked = ask(&[(IF_NONE_MATCH, gzip), (ACCEPT_ENCODING, "gzip")]).await;
+        assert_eq!(asked, (304, gzip.to_owned(), None));
+        let asked = ask(&[
+            (IF_NONE_MATCH, "\"a\""),
+            (IF_NONE_MATCH, "\"b\", \"v7.3-zstd\""),
+        ])
+        .await;
+        assert_eq!(asked, (304, "\"v7.3-zstd\"".to_owned(), None));
+        let asked = ask(&[(IF_NONE_MATCH, "\"v7.3-gzip\", \"v7.3\"")]).await;
+        assert_eq!(asked, (304, PLAIN.to_owned(), None));
+        assert_eq!(ask(&[(IF_NONE_MATCH, "\"v6.3-gzip\"")]).await.0, 200);
+        let (_, _, seen) = ask(&[(IF_MATCH, gzip)]).await;
+        assert_eq!(seen.as_deref(), Some(PLAIN));
+    }
+}
