@@ -1,0 +1,94 @@
+//! Two servers, a way to each, and the processes that know only the front door.
+
+use std::time::Duration;
+
+use testkit::pipeline::cluster::Cluster;
+use testkit::pipeline::proxy::Proxy;
+use testkit::pipeline::{Answer, Client, Node, Pipeline, Service, Who};
+
+use crate::scene::{TENANT, ask};
+
+/// A query process looks at the incarnations every second; the rest is for a busy machine.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
+pub(super) struct Stage {
+    pub(super) primary: Cluster,
+    pub(super) standby: Cluster,
+    pub(super) replication: Proxy,
+    pub(super) front: Proxy,
+    pub(super) pipeline: Pipeline,
+    pub(super) commands: Vec<Node>,
+    pub(super) query: Node,
+    pub(super) projectors: Vec<Node>,
+}
+
+impl Stage {
+    /// Every process gets these settings.
+    pub(super) async fn build(settings: &[(&str, &str)]) -> Self {
+        let primary = Cluster::primary().await;
+        let replication = Proxy::start(&primary.options()).await;
+        let front = Proxy::start(&primary.options()).await;
+        let through = |proxy: &Proxy| {
+            let url = proxy.url(&primary.options());
+            url.parse().expect("a URL of ours")
+        };
+        let pipeline = Pipeline::create_on(through(&front)).await;
+        let standby = Cluster::standby_of(&through(&replication)).await;
+        let (command, query, projector) = tokio::join!(
+            pipeline.start_with(Service::CommandApi, settings),
+            pipeline.start_with(Service::QueryApi, settings),
+            pipeline.start_with(Service::Projector, settings),
+        );
+        Self {
+            primary,
+            standby,
+            replication,
+            front,
+            pipeline,
+            commands: vec![command],
+            query,
+            projectors: vec![projector],
+        }
+    }
+
+    /// One who reads from this node.
+    pub(super) fn reader(&self, node: &Node) -> Reader {
+        Reader {
+            client: Client::new(),
+            bearer: self.pipeline.tokens().sign(TENANT, Who::Operator),
+            node: node.url(),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Reader {
+    client: Client,
+    bearer: String,
+    node: String,
+}
+
+impl Reader {
+    pub(super) async fn read(&self, path: &str, token: Option<&str>) -> Answer {
+        let url = format!("{}/v1/users{path}", self.node);
+        let headers = token.map(|token| ("consistency-token", token));
+        ask(&self.client, url, &self.bearer, headers.as_slice()).await
+    }
+
+    /// Asks until the answer has this status and code, which it must have soon.
+    pub(super) async fn answers(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        (status, code): (u16, &str),
+    ) -> Answer {
+        testkit::eventually(NOTICED_WITHIN, || async {
+            let answer = self.read(path, token).await;
+            let is_it = answer.status == status && answer.code() == code;
+            is_it
+                .then_some(answer.clone())
+                .ok_or((answer.status, answer.text()))
+        })
+        .await
+    }
+}
