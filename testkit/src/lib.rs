@@ -7,6 +7,7 @@ pub mod history;
 mod own_redis;
 pub mod pipeline;
 pub mod servers;
+mod spare_port;
 pub mod topic;
 pub mod topic_log;
 pub mod topic_writer;

@@ -7,7 +7,7 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use sqlx::Executor as _;
-use testkit::pipeline::cluster::program;
+use testkit::cluster::program;
 use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Client, Ledger, Pipeline, Service, Who};
@@ -132,7 +132,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
 }
 
 fn dump_store(pipeline: &Pipeline, file: &Path) {
-    let mut program = Program::new(program("pg_dump"));
+    let mut program = Program::new(program("pg_dump").expect("a server"));
     program.args(["--schema=event_store", "--format=custom"]);
     succeeds(
         program
@@ -156,7 +156,7 @@ async fn restore_store(pipeline: &Pipeline, file: &Path) {
         .execute("drop schema event_store cascade")
         .await;
     dropped.expect("the schema is dropped");
-    let mut program = Program::new(program("pg_restore"));
+    let mut program = Program::new(program("pg_restore").expect("a server"));
     program.args(["--exit-on-error", "--single-transaction"]);
     succeeds(program.arg("--dbname").arg(plain_url(pipeline)).arg(file));
 }

@@ -17,7 +17,7 @@ use testkit::pipeline::{Answer, Ledger, Node};
 use uuid::Uuid;
 
 use self::full::{Full, kafka_feeds};
-use self::stage::{Reader, Stage};
+use self::stage::{DATABASE, Reader, Stage};
 use self::watch::{Names, Shown, Watch};
 use crate::scene::{APPLIED_WITHIN, Load, admin, at_random, register};
 
@@ -79,7 +79,7 @@ async fn a_cut_off_replica_is_promoted(full: Option<Full>) {
     if let Some(full) = &full {
         held = Some((full, full.hold().await));
     }
-    stage.front.lead_to(&stage.standby.options());
+    stage.front.lead_to(&stage.standby.options(DATABASE));
     a_server_in_recovery_is_refused(&stage, &writer, users[0]).await;
     stage.standby.promote().await;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::pipeline::cluster::Cluster;
+use testkit::Cluster;
 use testkit::pipeline::proxy::Proxy;
 use testkit::pipeline::{Answer, Client, Node, Pipeline, Service, Who};
 
@@ -10,6 +10,14 @@ use crate::scene::{TENANT, ask};
 
 /// A query process looks at the incarnations every second; the rest is for a busy machine.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Who was cut off asks again soon.
+const SETTINGS: &str = "fsync = off
+shared_buffers = 32MB
+wal_retrieve_retry_interval = 200ms";
+
+/// The maintenance database is as good as any: the servers are the test's own.
+pub(super) const DATABASE: &str = "postgres";
 
 pub(super) struct Stage {
     pub(super) primary: Cluster,
@@ -25,15 +33,14 @@ pub(super) struct Stage {
 impl Stage {
     /// Every process gets these settings.
     pub(super) async fn build(settings: &[(&str, &str)]) -> Self {
-        let primary = Cluster::primary().await;
-        let replication = Proxy::start(&primary.options()).await;
-        let front = Proxy::start(&primary.options()).await;
-        let through = |proxy: &Proxy| {
-            let url = proxy.url(&primary.options());
-            url.parse().expect("a URL of ours")
-        };
+        let primary = Cluster::start("test", SETTINGS).await.expect("a primary");
+        let direct = primary.options(DATABASE);
+        let replication = Proxy::start(&direct).await;
+        let front = Proxy::start(&direct).await;
+        let through = |proxy: &Proxy| proxy.url(&direct).parse().expect("a URL of ours");
         let pipeline = Pipeline::create_on(through(&front)).await;
-        let standby = Cluster::standby_of(&through(&replication)).await;
+        let standby = Cluster::standby_of(&primary, &through(&replication)).await;
+        let standby = standby.expect("a standby");
         let (command, query, projector) = tokio::join!(
             pipeline.start_with(Service::CommandApi, settings),
             pipeline.start_with(Service::QueryApi, settings),
