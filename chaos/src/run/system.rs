@@ -6,10 +6,9 @@ use std::time::Duration;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, PgPool};
 use testkit::pipeline::{Node, Service, Tokens, binaries, process, tokens};
-use testkit::{Cluster, TestTopic, eventually};
+use testkit::{Cluster, Scripted, TestTopic, eventually};
 
 use super::Server;
-use super::scripted::Scripted;
 
 /// How many processes of each service.
 const NODES: usize = 2;

@@ -1,7 +1,6 @@
 //! I4: Kafka read from its beginning holds every event, in order per partition, whatever was
 //! killed, deleted or away meanwhile.
 
-mod broker;
 mod outages;
 mod python;
 
