@@ -12,6 +12,7 @@ mod lost_commit;
 mod lost_tail;
 mod outage;
 mod projector_crashes;
+mod reader;
 mod redis_faults;
 mod redis_sessions;
 mod relay;

@@ -1,13 +1,14 @@
-//! What query nodes serve, against the rows of PostgreSQL (I11), and whether Redis has a part in it.
+//! What query nodes serve, against the rows of PostgreSQL (I11), and whether it comes from Redis.
 
 use std::time::Duration;
 
 use testkit::eventually;
 use testkit::pipeline::view::{ViewRow, rows};
-use testkit::pipeline::{Answer, Client, Node, Pipeline, Who};
+use testkit::pipeline::{Answer, Node, Pipeline};
 use uuid::Uuid;
 
-use crate::scene::{TENANT, ask};
+use crate::reader::Reader;
+use crate::scene::TENANT;
 
 /// Far beyond the bound that is published for what is in memory; what is wrong in Redis stays so
 /// for ten minutes.
@@ -25,12 +26,12 @@ pub(crate) async fn counted(node: &Node, series: &str) -> f64 {
 
 /// Hits in Redis go on growing.
 pub(crate) async fn redis_serves(pipeline: &Pipeline, nodes: &[&Node], users: &[Uuid]) {
-    let reader = Reader::of(pipeline);
     for node in nodes {
+        let reader = Reader::of(pipeline, node);
         let before = counted(node, HITS).await;
         eventually(EQUAL_WITHIN, || async {
             for user in users {
-                let answer = reader.read(node, *user).await;
+                let answer = reader.read(&format!("/{user}"), None).await;
                 assert_eq!(answer.status, 200, "{}", answer.text());
             }
             let now = counted(node, HITS).await;
@@ -43,12 +44,12 @@ pub(crate) async fn redis_serves(pipeline: &Pipeline, nodes: &[&Node], users: &[
 /// What every node serves equals the rows.
 pub(crate) async fn equals_postgres(pipeline: &Pipeline, nodes: &[&Node], users: &[Uuid]) {
     let rows = rows(&pipeline.pool()).await.expect("the view");
-    let reader = Reader::of(pipeline);
     for node in nodes {
+        let reader = Reader::of(pipeline, node);
         eventually(EQUAL_WITHIN, || async {
             for user in users {
                 let row = &rows[&(TENANT.to_owned(), user.to_string())];
-                let answer = reader.read(node, *user).await;
+                let answer = reader.read(&format!("/{user}"), None).await;
                 if !is_row(&answer, row) {
                     return Err(format!("{user}: {} instead of {row:?}", answer.text()));
                 }
@@ -64,23 +65,4 @@ fn is_row(answer: &Answer, row: &ViewRow) -> bool {
     served["version"] == row.version
         && served["name"].as_str() == row.name.as_deref()
         && answer.header("runnel-stale").is_none()
-}
-
-struct Reader {
-    client: Client,
-    bearer: String,
-}
-
-impl Reader {
-    fn of(pipeline: &Pipeline) -> Self {
-        Self {
-            client: Client::new(),
-            bearer: pipeline.tokens().sign(TENANT, Who::Operator),
-        }
-    }
-
-    async fn read(&self, node: &Node, user: Uuid) -> Answer {
-        let url = format!("{}/v1/users/{user}", node.url());
-        ask(&self.client, url, &self.bearer, &[]).await
-    }
 }

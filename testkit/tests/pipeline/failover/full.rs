@@ -145,7 +145,8 @@ impl Holding {
             && self.values.iter().any(|value| value.row["id"] == user)
     }
 
-    /// Of what readers ask for now; what they asked for before the promotion stays until it expires.
+    /// Of what readers ask for now; what they asked for before the promotion stays until it
+    /// expires.
     fn has_nothing_but(&self, names: &Names) {
         let is_current = |value: &&CachedUser| value.key.contains(":i2g");
         let current: Vec<_> = self.values.iter().filter(is_current).collect();

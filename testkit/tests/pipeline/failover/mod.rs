@@ -17,8 +17,9 @@ use testkit::pipeline::{Answer, Ledger, Node};
 use uuid::Uuid;
 
 use self::full::{Full, kafka_feeds};
-use self::stage::{DATABASE, Reader, Stage};
+use self::stage::{DATABASE, Stage};
 use self::watch::{Names, Shown, Watch};
+use crate::reader::Reader;
 use crate::scene::{APPLIED_WITHIN, Load, admin, at_random, register};
 
 const USERS: usize = 12;

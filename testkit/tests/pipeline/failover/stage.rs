@@ -1,15 +1,10 @@
 //! Two servers, a way to each, and the processes that know only the front door.
 
-use std::time::Duration;
-
 use testkit::Cluster;
 use testkit::pipeline::proxy::Proxy;
-use testkit::pipeline::{Answer, Client, Node, Pipeline, Service, Who};
+use testkit::pipeline::{Node, Pipeline, Service};
 
-use crate::scene::{TENANT, ask};
-
-/// A query process looks at the incarnations every second; the rest is for a busy machine.
-const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+use crate::reader::Reader;
 
 /// Who was cut off asks again soon.
 const SETTINGS: &str = "fsync = off
@@ -60,42 +55,6 @@ impl Stage {
 
     /// One who reads from this node.
     pub(super) fn reader(&self, node: &Node) -> Reader {
-        Reader {
-            client: Client::new(),
-            bearer: self.pipeline.tokens().sign(TENANT, Who::Operator),
-            node: node.url(),
-        }
-    }
-}
-
-#[derive(Clone)]
-pub(super) struct Reader {
-    client: Client,
-    bearer: String,
-    node: String,
-}
-
-impl Reader {
-    pub(super) async fn read(&self, path: &str, token: Option<&str>) -> Answer {
-        let url = format!("{}/v1/users{path}", self.node);
-        let headers = token.map(|token| ("consistency-token", token));
-        ask(&self.client, url, &self.bearer, headers.as_slice()).await
-    }
-
-    /// Asks until the answer has this status and code, which it must have soon.
-    pub(super) async fn answers(
-        &self,
-        path: &str,
-        token: Option<&str>,
-        (status, code): (u16, &str),
-    ) -> Answer {
-        testkit::eventually(NOTICED_WITHIN, || async {
-            let answer = self.read(path, token).await;
-            let is_it = answer.status == status && answer.code() == code;
-            is_it
-                .then_some(answer.clone())
-                .ok_or((answer.status, answer.text()))
-        })
-        .await
+        Reader::of(&self.pipeline, node)
     }
 }

@@ -9,7 +9,7 @@ use testkit::pipeline::{Answer, EventLog};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::stage::Reader;
+use crate::reader::Reader;
 
 /// Reads over and over until it is ended.
 pub(super) struct Watch {
