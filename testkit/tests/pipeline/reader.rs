@@ -28,9 +28,13 @@ impl Reader {
 
     /// `path` is what follows `/v1/users`.
     pub(crate) async fn read(&self, path: &str, token: Option<&str>) -> Answer {
-        let url = format!("{}/v1/users{path}", self.node);
         let headers = token.map(|token| ("consistency-token", token));
-        ask(&self.client, url, &self.bearer, headers.as_slice()).await
+        self.read_with(path, headers.as_slice()).await
+    }
+
+    pub(crate) async fn read_with(&self, path: &str, headers: &[(&'static str, &str)]) -> Answer {
+        let url = format!("{}/v1/users{path}", self.node);
+        ask(&self.client, url, &self.bearer, headers).await
     }
 
     /// Asks until the answer has this status and code, which it must have soon.

@@ -13,9 +13,10 @@ use testkit::pipeline::ledger::Line;
 use testkit::{OwnRedis, TestTopic, eventually, topic_log};
 use uuid::Uuid;
 
+use super::lost::tokens_say_what_became_of_them;
 use super::stage::Stage;
 use super::watch::Names;
-use super::{GONE, SHOWN, each_is, tokens_say_what_became_of_them};
+use super::{GONE, SHOWN, each_is};
 use crate::leases::Leases;
 use crate::relay::{RELAYED_WITHIN, relayed};
 use crate::served::{counted, equals_postgres, redis_serves};

@@ -4,6 +4,7 @@
 //! the event table.
 
 mod full;
+mod lost;
 mod stage;
 mod watch;
 
@@ -11,12 +12,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use testkit::pipeline::command::{Command, Writer};
-use testkit::pipeline::ledger::{Line, Outcome, findings};
+use testkit::pipeline::ledger::{Line, findings};
 use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Answer, Ledger, Node};
 use uuid::Uuid;
 
 use self::full::{Full, kafka_feeds};
+use self::lost::{
+    done_token, keys_say_what_became_of_them, lost_lines, tags_of_it_match_nothing,
+    tokens_say_what_became_of_them,
+};
 use self::stage::{DATABASE, Stage};
 use self::watch::{Names, Shown, Watch};
 use crate::reader::Reader;
@@ -27,8 +32,6 @@ const USERS: usize = 12;
 const PHANTOMS: usize = 6;
 const WRITERS: usize = 4;
 const HEALED_WITHIN: Duration = Duration::from_secs(60);
-/// Tokens of each kind that are sent back.
-const TOKENS: usize = 40;
 
 const SHOWN: (u16, &str) = (200, "");
 const LOST: (u16, &str) = (409, "write_lost");
@@ -97,6 +100,8 @@ async fn a_cut_off_replica_is_promoted(full: Option<Full>) {
     assert_equals_fold(&stage.pipeline.pool(), APPLIED_WITHIN).await;
     tokens_say_what_became_of_them(&reader, &kept, &lost).await;
     each_is(&reader, &phantoms, GONE).await;
+    let log = stage.pipeline.event_log().await;
+    tags_of_it_match_nothing(&log, (&writer, &urls(&stage)[0]), &reader, &lost).await;
     keys_say_what_became_of_them(&writer, &urls(&stage)[0], kept_key, lost_key).await;
     if full.is_some() {
         kafka_feeds(&stage, &writer, users[0]).await;
@@ -161,60 +166,6 @@ async fn writes_again(writer: &Writer, node: &str, user: Uuid) -> Answer {
     let token = written.token().expect("a token");
     assert!(token.starts_with("2."), "{token} is of the new incarnation");
     written
-}
-
-/// What was acknowledged by the old primary after the cut.
-fn lost_lines(kept: &[Line], all: &[Line]) -> Vec<Line> {
-    let after_the_cut = all.iter().skip(kept.len());
-    let is_lost = |line: &&Line| match &line.outcome {
-        Outcome::Done { token, .. } => token.starts_with("1."),
-        _ => false,
-    };
-    after_the_cut.filter(is_lost).cloned().collect()
-}
-
-fn done_token(line: &Line) -> &str {
-    match &line.outcome {
-        Outcome::Done { token, .. } => token,
-        other => panic!("not done: {other:?}"),
-    }
-}
-
-async fn tokens_say_what_became_of_them(reader: &Reader, kept: &[Line], lost: &[Line]) {
-    let is_done = |line: &&Line| matches!(line.outcome, Outcome::Done { .. });
-    for line in kept.iter().rev().filter(is_done).take(TOKENS) {
-        let path = format!("/{}", line.user);
-        reader.answers(&path, Some(done_token(line)), SHOWN).await;
-    }
-    let paths = lost.iter().rev().take(TOKENS).flat_map(|line| {
-        let user = line.user;
-        let paths = [
-            format!("/{user}"),
-            format!("?ids={user}"),
-            "?limit=5".to_owned(),
-        ];
-        paths.map(|path| (path, done_token(line)))
-    });
-    for (path, token) in paths {
-        let answer = reader.read(&path, Some(token)).await;
-        assert_eq!((answer.status, answer.code().as_str()), LOST);
-        assert_eq!(
-            answer.header("retry-after"),
-            None,
-            "it will never be better"
-        );
-    }
-}
-
-/// A key whose outcome was lost is as good as new; one that was kept gives its first answer.
-async fn keys_say_what_became_of_them(writer: &Writer, node: &str, kept: Command, lost: Command) {
-    for (command, replayed, incarnation) in [(kept, Some("true"), "1."), (lost, None, "2.")] {
-        let answer = writer.send(node, command).await.expect("an answer");
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.header("idempotency-replayed"), replayed);
-        let token = answer.token().expect("a token");
-        assert!(token.starts_with(incarnation), "{token}");
-    }
 }
 
 async fn judge(stage: &Stage, ledger: &Ledger, lost: &[Line], shown: &[Shown], noticed: Instant) {
