@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use events::ConsistencyToken;
 use platform::http::{HttpCode, Problem};
 
 use crate::code::QueryCode;
+use crate::demand::Demand;
 
 /// When a client should ask again while something passes by itself.
 const RETRY_SOON: Duration = Duration::from_secs(1);
@@ -92,16 +92,14 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
     Some(code.into_owned())
 }
 
-/// The answer to a client whose read failed.
+/// The answer to a client whose read failed. It says how long was waited: who took milliseconds for
+/// seconds in `Prefer: wait=` sees why the answer came at once.
 #[must_use]
-pub(crate) fn problem(failure: Failure, token: Option<&ConsistencyToken>) -> Problem {
+pub(crate) fn problem(failure: Failure, demand: &Demand) -> Problem {
     let later = |code| Problem::new(code).retry_after(RETRY_SOON);
     match failure {
         Failure::Filling => later(QueryCode::Filling),
-        Failure::NotCaughtUp => later(QueryCode::NotCaughtUp).detail(match token {
-            Some(_) => "the view did not reach the Consistency-Token in time; ask again",
-            None => "the view is behind what it showed before; ask again",
-        }),
+        Failure::NotCaughtUp => later(QueryCode::NotCaughtUp).detail(behind(demand)),
         Failure::Parked => later(QueryCode::ProjectionParked),
         Failure::StoreDown => later(QueryCode::StoreDown),
         Failure::TokenUnknown => Problem::new(QueryCode::TokenUnknown),
@@ -109,4 +107,12 @@ pub(crate) fn problem(failure: Failure, token: Option<&ConsistencyToken>) -> Pro
         Failure::NotAllowed => Problem::new(HttpCode::Forbidden),
         Failure::Internal => Problem::new(HttpCode::Internal),
     }
+}
+
+fn behind(demand: &Demand) -> String {
+    let what = match &demand.token {
+        Some(_) => "the view did not reach the Consistency-Token",
+        None => "the view did not reach what it showed before",
+    };
+    format!("{what} within {} ms; ask again", demand.wait.as_millis())
 }

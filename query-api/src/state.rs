@@ -38,7 +38,7 @@ impl State {
         read: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Problem> {
         let read = within(self.read_deadline, read).await?;
-        read.map_err(|failure| problem(failure, demand.token.as_ref()))
+        read.map_err(|failure| problem(failure, demand))
     }
 
     /// What an address is found by in its tenant. One key version is live today; when a second one

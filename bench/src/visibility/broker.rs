@@ -1,20 +1,18 @@
 //! A Kafka broker of this run's own, or one that is given, and a fresh topic there.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use testkit::Scripted;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/kafka");
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) struct Broker {
-    /// Where our own keeps its data.
-    folder: Option<PathBuf>,
+    /// Our own.
+    _own: Option<Scripted>,
     pub(super) brokers: String,
     pub(super) topic: String,
 }
@@ -23,16 +21,16 @@ impl Broker {
     /// Starts one when none is given, and makes the topic with the settings that Runnel's needs.
     pub(super) async fn start(given: Option<&str>, partitions: u16) -> anyhow::Result<Self> {
         let topic = format!("runnel.bench.{}", uuid::Uuid::new_v4().simple());
-        let mut broker = Self {
-            folder: None,
-            brokers: given.unwrap_or_default().to_owned(),
-            topic,
+        let own = match given {
+            Some(_) => None,
+            None => Some(Scripted::start_apart("kafka")?),
         };
-        if given.is_none() {
-            let folder = std::env::temp_dir().join(&broker.topic);
-            broker.brokers = script("start", &folder)?;
-            broker.folder = Some(folder);
-        }
+        let brokers = given.or(own.as_ref().map(Scripted::address));
+        let broker = Self {
+            brokers: brokers.unwrap_or_default().to_owned(),
+            topic,
+            _own: own,
+        };
         broker.make_topic(partitions).await?;
         Ok(broker)
     }
@@ -56,26 +54,4 @@ impl Broker {
         }
         Ok(())
     }
-}
-
-impl Drop for Broker {
-    /// What fails here stays in the folder for temporary files.
-    fn drop(&mut self) {
-        if let Some(folder) = &self.folder {
-            drop(script("stop", folder));
-            drop(std::fs::remove_dir_all(folder));
-        }
-    }
-}
-
-fn script(verb: &str, folder: &Path) -> anyhow::Result<String> {
-    let output = Command::new(SCRIPT).arg(verb).arg(folder).output();
-    let output = output.context("running scripts/kafka")?;
-    if !output.status.success() {
-        bail!(
-            "scripts/kafka {verb}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

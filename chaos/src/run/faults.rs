@@ -8,7 +8,6 @@ use testkit::pipeline::process::Signal;
 
 use super::Server;
 use super::dice::Dice;
-use super::scripted::{children, signal};
 use super::system::System;
 
 /// How long something hangs: longer than the leases of the run, which are 2 s.
@@ -147,12 +146,20 @@ async fn pause_postgres(postmaster: u32) {
     all.extend(children(postmaster));
     // One that has ended meanwhile needs no signal.
     for pid in &all {
-        drop(signal(*pid, "STOP"));
+        drop(Signal::Stop.send(*pid));
     }
     tokio::time::sleep(PAUSE).await;
     for pid in all {
-        drop(signal(pid, "CONT"));
+        drop(Signal::Continue.send(pid));
     }
+}
+
+/// The processes that this one has started.
+fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok());
+    pids.collect()
 }
 
 async fn redis(what: What, system: &System) {
@@ -165,9 +172,9 @@ async fn redis(what: What, system: &System) {
             server.start_again().expect("Redis starts again");
         }
         _ => {
-            server.signal("STOP").expect("a running Redis");
+            server.signal(Signal::Stop).expect("a running Redis");
             tokio::time::sleep(PAUSE).await;
-            server.signal("CONT").expect("a paused Redis");
+            server.signal(Signal::Continue).expect("a paused Redis");
         }
     }
 }
@@ -186,9 +193,9 @@ async fn kafka(what: What, system: &System) {
             server.start_again().expect("Kafka starts again");
         }
         _ => {
-            server.signal("STOP").expect("a running Kafka");
+            server.signal(Signal::Stop).expect("a running Kafka");
             tokio::time::sleep(PAUSE).await;
-            server.signal("CONT").expect("a paused Kafka");
+            server.signal(Signal::Continue).expect("a paused Kafka");
         }
     }
 }

@@ -4,7 +4,6 @@
 //! | module | its part |
 //! |---|---|
 //! | [`system`] | the servers and processes |
-//! | [`scripted`] | Redis and Kafka, by the scripts of the repository |
 //! | [`faults`] | what is done to them, and in which order |
 //! | [`clients`], [`session`], [`request`] | who asks, what, and how it is written down |
 //! | [`tails`] | readers that follow the event table |
@@ -16,7 +15,6 @@ mod dice;
 mod dump;
 mod faults;
 mod request;
-mod scripted;
 mod session;
 mod system;
 mod tails;

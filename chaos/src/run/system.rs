@@ -5,23 +5,16 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{ConnectOptions as _, PgPool};
+use testkit::pipeline::view::wait_until_applied;
 use testkit::pipeline::{Node, Service, Tokens, binaries, process, tokens};
-use testkit::{Cluster, TestTopic, eventually};
+use testkit::{Cluster, Scripted, TestTopic};
 
 use super::Server;
-use super::scripted::Scripted;
 
 /// How many processes of each service.
 const NODES: usize = 2;
 /// How long projections may take to come up to the heads when nobody writes any more.
 const APPLIED_WITHIN: Duration = Duration::from_secs(90);
-
-const LAG: &str = "
-select sum(head.position - checkpoint.position)::bigint
-from event_store.partition_head head
-join projection.generation g on g.projection = 'user_view' and g.state = 'active'
-join projection.checkpoint on checkpoint.projection = g.projection
-    and checkpoint.generation = g.generation and checkpoint.partition = head.partition";
 
 /// Everything that runs. Dropping it stops it: the processes first.
 pub(super) struct System {
@@ -84,14 +77,7 @@ impl System {
 
     /// Waits until every checkpoint is at its head. Nobody may write meanwhile.
     pub(super) async fn wait_until_applied(&self) {
-        eventually(APPLIED_WITHIN, || async {
-            let lag: Option<i64> = sqlx::query_scalar(LAG).fetch_one(&self.pool).await?;
-            match lag {
-                Some(0) => Ok(()),
-                other => Err(sqlx::Error::Protocol(format!("behind by {other:?}"))),
-            }
-        })
-        .await;
+        wait_until_applied(&self.pool, APPLIED_WITHIN).await;
     }
 }
 

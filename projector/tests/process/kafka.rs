@@ -5,10 +5,9 @@ use std::time::{Duration, Instant};
 use event_store::EventStore;
 use events::Partition;
 use testkit::history::{active, registered};
-use testkit::{TestTopic, TopicWriter, eventually};
+use testkit::{Scripted, TestTopic, TopicWriter, eventually};
 use uuid::Uuid;
 
-use crate::broker::Broker;
 use crate::world::{PATIENCE, World};
 use crate::writer::Writer;
 
@@ -88,13 +87,13 @@ impl Line<'_> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn visibility_goes_on_while_kafka_is_down_and_comes_through_kafka_again_when_it_is_back() {
-    let broker = Broker::start();
-    let topic = TestTopic::named(&broker.address);
+    let broker = Scripted::start_apart("kafka").unwrap();
+    let topic = TestTopic::named(broker.address());
     topic.make().await;
     let (world, id) = (World::new().await, Uuid::now_v7());
     let flags = [
         "--kafka-brokers",
-        &broker.address,
+        broker.address(),
         "--kafka-topic",
         topic.name(),
     ];
@@ -116,9 +115,9 @@ async fn visibility_goes_on_while_kafka_is_down_and_comes_through_kafka_again_wh
     };
     eventually_from_kafka(&mut line).await;
     assert_eq!(line.rounds("Kafka is up", true).await, "kafka");
-    broker.stop();
+    broker.stop().unwrap();
     assert_eq!(line.rounds("Kafka is down", false).await, "postgres");
-    broker.start_again();
+    broker.start_again().unwrap();
     eventually_from_kafka(&mut line).await;
     assert_eq!(line.rounds("Kafka is back", true).await, "kafka");
     assert_eq!(daemon.terminate().await, Some(0));

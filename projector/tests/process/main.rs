@@ -5,7 +5,6 @@
     reason = "a test ends where something is not as it says"
 )]
 
-mod broker;
 mod command_line;
 mod kafka;
 mod kill;

@@ -17,6 +17,19 @@ async fn spawn() -> (TestApp, Proxy) {
 
 /// The same with other settings.
 pub(crate) async fn spawn_with(changes: &[(&'static str, &'static str)]) -> (TestApp, Proxy) {
+    let (database, url, proxy) = behind_a_proxy().await;
+    let mut settings = vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "3s")];
+    settings.extend(changes);
+    let setup = Setup {
+        settings,
+        database_url: Some(url),
+        ..Setup::default()
+    };
+    (TestApp::spawn_on(database, setup).await, proxy)
+}
+
+/// A database, and its URL through a proxy.
+pub(crate) async fn behind_a_proxy() -> (TestDatabase, String, Proxy) {
     let database = TestDatabase::create().await;
     let mut url = url::Url::parse(&database.url()).expect("a URL");
     let (host, port) = (
@@ -30,14 +43,7 @@ pub(crate) async fn spawn_with(changes: &[(&'static str, &'static str)]) -> (Tes
     let proxy = Proxy::to(server.expect("an address")).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.port)).expect("a port");
-    let mut settings = vec![("CACHE_L1_FRESH", "1ms"), ("DB_ACQUIRE_TIMEOUT", "3s")];
-    settings.extend(changes);
-    let setup = Setup {
-        settings,
-        database_url: Some(url.to_string()),
-        ..Setup::default()
-    };
-    (TestApp::spawn_on(database, setup).await, proxy)
+    (database, url.to_string(), proxy)
 }
 
 #[tokio::test(flavor = "multi_thread")]

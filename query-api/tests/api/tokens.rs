@@ -3,10 +3,12 @@
 use std::time::{Duration, Instant};
 
 use events::UserEvent;
+use testkit::eventually;
 use testkit::history::{active, registered};
 use uuid::Uuid;
 
 use crate::app::{Setup, TestApp, acme, token, user};
+use crate::outages::behind_a_proxy;
 
 /// A token of user 1's next event, which nobody has projected yet.
 async fn unprojected(app: &TestApp) -> (events::RecordedEvent, String) {
@@ -55,6 +57,8 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
     let waits = [
         ("", 1000, 4000),
         ("wait=0", 0, 900),
+        // Not seconds.
+        ("wait=4", 4, 900),
         ("wait=60000", 1500, 5000),
     ];
     for (prefer, at_least, at_most) in waits {
@@ -69,6 +73,8 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
             let took = begun.elapsed();
             reply.is_problem(503, "not_caught_up");
             assert_eq!(reply.header("retry-after"), "1");
+            let detail = reply.json()["detail"].to_string();
+            assert!(detail.contains(&format!(" {at_least} ms")), "{detail}");
             let (least, most) = (
                 Duration::from_millis(at_least),
                 Duration::from_millis(at_most),
@@ -76,6 +82,38 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
             assert!(least <= took && took <= most, "{prefer} {path}: {took:?}");
         }
     }
+}
+
+/// Readiness looks at the checkpoints itself, so whoever waits for it can rely on the wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_soon_as_a_process_is_ready_it_waits_for_a_token_however_slowly_it_started() {
+    let (database, url, proxy) = behind_a_proxy().await;
+    proxy.cut();
+    let setup = Setup {
+        settings: vec![("TOKEN_WAIT", "1s"), ("DB_ACQUIRE_TIMEOUT", "300ms")],
+        listen: true,
+        database_url: Some(url),
+        ..Setup::default()
+    };
+    let app = TestApp::spawn_on(database, setup).await;
+    app.register(1).await;
+    assert!(!app.readiness.report().await.ready);
+    proxy.mend();
+    eventually(Duration::from_secs(20), || async {
+        let report = app.readiness.report().await;
+        report.ready.then_some(()).ok_or(report)
+    })
+    .await;
+    let (event, token) = unprojected(&app).await;
+    let headers = [("consistency-token", token.as_str())];
+    let path = user(1);
+    let begun = Instant::now();
+    let reply = app.get_with(&path, &headers).await;
+    reply.is_problem(503, "not_caught_up");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+    let read = app.get_with(&path, &headers);
+    let (reply, ()) = tokio::join!(read, async { app.project(&event).await });
+    assert_eq!(reply.is_ok().json()["version"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,12 +13,10 @@
 //! | [`canary`] | texts that must not be seen elsewhere (I9) |
 //! | [`session`] | what a session with tokens was shown, and whether it went back (I6, I7) |
 //! | [`proxy`] | a TCP proxy in front of PostgreSQL that can lose a commit, or lead elsewhere |
-//! | [`cluster`] | PostgreSQL servers that can be killed and promoted |
 
 pub mod binaries;
 pub mod canary;
 pub mod client;
-pub mod cluster;
 pub mod command;
 pub mod ledger;
 pub mod log;

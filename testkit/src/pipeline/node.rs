@@ -1,15 +1,14 @@
 //! A process that serves: where it is reached, and how it is started again in the same place.
 
 use std::fmt;
-use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use super::binaries;
 use super::client::Client;
 use super::process::{Process, Signal};
 use crate::eventually;
+use crate::spare_port::spare_port;
 
 /// How long a process may take to become ready, on a busy machine and not optimised.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -154,21 +153,4 @@ impl Node {
         })
         .await;
     }
-}
-
-/// A port that nothing listens on now, below those that the system gives out by itself. Numbers go
-/// round, so that two nodes of one test run never ask for the same one.
-///
-/// # Panics
-/// When there is none.
-#[must_use]
-pub fn spare_port() -> u16 {
-    const FIRST: u16 = 10_000;
-    const COUNT: u16 = 9_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below COUNT");
-    (0..COUNT)
-        .map(|_| FIRST + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT)
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .expect("a spare port")
 }

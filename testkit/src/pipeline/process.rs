@@ -14,7 +14,7 @@ const SHOWN_LINES: usize = 25;
 /// Access lines of a test under load say little and hide the rest.
 const REQUEST_LINE: &str = "\"message\":\"request\"";
 
-/// A signal other than SIGKILL.
+/// A signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGTERM: finish and go.
@@ -23,6 +23,27 @@ pub enum Signal {
     Stop,
     /// SIGCONT: go on after it.
     Continue,
+    /// SIGKILL: end at once.
+    Kill,
+}
+
+impl Signal {
+    /// Sends it to this process id.
+    ///
+    /// # Errors
+    /// When there is no such process.
+    pub fn send(self, pid: u32) -> anyhow::Result<()> {
+        let name = match self {
+            Self::Terminate => "TERM",
+            Self::Stop => "STOP",
+            Self::Continue => "CONT",
+            Self::Kill => "KILL",
+        };
+        let line = format!("kill -{name} {pid}");
+        let status = Command::new("sh").args(["-c", &line]).status()?;
+        anyhow::ensure!(status.success(), "{line}");
+        Ok(())
+    }
 }
 
 /// A running binary; killed when dropped.
@@ -73,14 +94,7 @@ impl Process {
     /// # Panics
     /// When the process is gone.
     pub fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Terminate => "TERM",
-            Signal::Stop => "STOP",
-            Signal::Continue => "CONT",
-        };
-        let line = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &line]).status();
-        assert!(status.expect("sh runs").success(), "{line}");
+        signal.send(self.child.id()).expect("a running process");
     }
 
     /// Waits until it has ended by itself.

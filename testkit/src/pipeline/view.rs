@@ -179,11 +179,11 @@ pub fn differences(should: &BTreeMap<Key, ViewRow>, is: &BTreeMap<Key, ViewRow>)
     found
 }
 
-/// Waits until everything is applied and compares row by row. Nobody may write meanwhile.
+/// Waits until every checkpoint is at its head. Nobody may write meanwhile.
 ///
 /// # Panics
-/// When it is not applied in time, or a row differs.
-pub async fn assert_equals_fold(pool: &PgPool, within: Duration) {
+/// When they are not in time.
+pub async fn wait_until_applied(pool: &PgPool, within: Duration) {
     eventually(within, || async {
         let lag: Option<i64> = sqlx::query_scalar(LAG).fetch_one(pool).await?;
         match lag {
@@ -192,6 +192,14 @@ pub async fn assert_equals_fold(pool: &PgPool, within: Duration) {
         }
     })
     .await;
+}
+
+/// Waits until everything is applied and compares row by row. Nobody may write meanwhile.
+///
+/// # Panics
+/// When it is not applied in time, or a row differs.
+pub async fn assert_equals_fold(pool: &PgPool, within: Duration) {
+    wait_until_applied(pool, within).await;
     let log = EventLog::read(pool).await.expect("the event table");
     let is = rows(pool).await.expect("the view");
     let different = differences(&fold(&log), &is);

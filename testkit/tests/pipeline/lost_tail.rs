@@ -7,42 +7,24 @@ use std::process::Command as Program;
 use std::time::Duration;
 
 use sqlx::Executor as _;
-use testkit::pipeline::cluster::program;
+use testkit::cluster::program;
 use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::view::assert_equals_fold;
-use testkit::pipeline::{Answer, Client, Ledger, Pipeline, Service, Who};
+use testkit::pipeline::{Answer, Ledger, Pipeline, Service};
 use uuid::Uuid;
 
-use crate::scene::{APPLIED_WITHIN, TENANT, admin, ask, register};
+use crate::reader::Reader;
+use crate::scene::{APPLIED_WITHIN, admin, register};
 
-/// A query process looks at the incarnations every second.
-const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+/// How long command-api may take to see what was put back.
+const HEALED_WITHIN: Duration = Duration::from_secs(5);
 const USERS: usize = 8;
 
-struct Reader {
-    client: Client,
-    bearer: String,
-    node: String,
-}
+const SHOWN: (u16, &str) = (200, "");
+const LOST: (u16, &str) = (409, "write_lost");
 
-impl Reader {
-    async fn read(&self, user: Uuid, token: Option<&str>) -> Answer {
-        let url = format!("{}/v1/users/{user}", self.node);
-        let headers = token.map(|token| ("consistency-token", token));
-        ask(&self.client, url, &self.bearer, headers.as_slice()).await
-    }
-
-    /// Asks until the answer has this status and code, which it must have soon.
-    async fn answers(&self, user: Uuid, token: Option<&str>, status: u16, code: &str) -> Answer {
-        testkit::eventually(NOTICED_WITHIN, || async {
-            let answer = self.read(user, token).await;
-            let is_it = answer.status == status && answer.code() == code;
-            is_it
-                .then_some(answer.clone())
-                .ok_or((answer.status, answer.text()))
-        })
-        .await
-    }
+fn path(user: Uuid) -> String {
+    format!("/{user}")
 }
 
 async fn done(writer: &Writer, node: &str, command: Command) -> Answer {
@@ -60,11 +42,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
         pipeline.start(Service::Projector),
     );
     let node = command.url();
-    let reader = Reader {
-        client: Client::new(),
-        bearer: pipeline.tokens().sign(TENANT, Who::Operator),
-        node: query.url(),
-    };
+    let reader = Reader::of(&pipeline, &query);
     let before = admin(&pipeline, &Ledger::default());
     let kept = register(&before, std::slice::from_ref(&node), USERS).await;
     let kept_write = done(&before, &node, Command::rename(kept[0], "kept")).await;
@@ -77,16 +55,16 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
     let lost_token = lost_write.token().expect("a token").to_owned();
     assert_equals_fold(&pipeline.pool(), APPLIED_WITHIN).await;
     assert_eq!(
-        reader.read(kept[0], Some(&lost_token)).await.json()["name"],
+        reader.read(&path(kept[0]), Some(&lost_token)).await.json()["name"],
         "lost"
     );
-    assert_eq!(reader.read(lost[0], None).await.status, 200);
+    assert_eq!(reader.read(&path(lost[0]), None).await.status, 200);
 
     projector.stop().await;
     restore_store(&pipeline, &dump).await;
     pipeline.run("projector", &["store", "fork"]).await;
     let answer = reader
-        .answers(kept[0], Some(&lost_token), 409, "write_lost")
+        .answers(&path(kept[0]), Some(&lost_token), LOST)
         .await;
     assert_eq!(
         answer.header("retry-after"),
@@ -95,7 +73,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
     );
     // Nobody has begun the new generation yet, and the old one holds what was lost.
     for user in [kept[0], lost[0]] {
-        let answer = reader.answers(user, None, 503, "filling").await;
+        let answer = reader.answers(&path(user), None, (503, "filling")).await;
         assert!(answer.is_retry_later());
     }
 
@@ -103,7 +81,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
     // What a process that lived through it appends now follows what was restored.
     let after = Ledger::default();
     let renamed = Command::rename(kept[1], "after");
-    let written = testkit::eventually(NOTICED_WITHIN, || async {
+    let written = testkit::eventually(HEALED_WITHIN, || async {
         let answer = admin(&pipeline, &after).send(&node, renamed.clone()).await;
         let answer = answer.expect("an answer");
         answer
@@ -117,13 +95,16 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
     assert!(token.starts_with("2."), "{token} is of the new incarnation");
     assert_equals_fold(&pipeline.pool(), APPLIED_WITHIN).await;
 
-    let shown = reader.answers(kept[0], kept_write.token(), 200, "").await;
+    let shown = reader
+        .answers(&path(kept[0]), kept_write.token(), SHOWN)
+        .await;
     assert_eq!(shown.json()["name"], "kept");
-    let shown = reader.answers(kept[1], Some(token), 200, "").await;
+    let shown = reader.answers(&path(kept[1]), Some(token), SHOWN).await;
     assert_eq!(shown.json()["name"], "after");
-    reader.answers(lost[0], None, 404, "user_not_found").await;
+    let gone = (404, "user_not_found");
+    reader.answers(&path(lost[0]), None, gone).await;
     reader
-        .answers(kept[0], Some(&lost_token), 409, "write_lost")
+        .answers(&path(kept[0]), Some(&lost_token), LOST)
         .await;
     pipeline.event_log().await.assert_sound();
     pipeline
@@ -132,7 +113,7 @@ async fn after_an_older_dump_and_a_fork_nothing_lost_is_served_and_what_is_left_
 }
 
 fn dump_store(pipeline: &Pipeline, file: &Path) {
-    let mut program = Program::new(program("pg_dump"));
+    let mut program = Program::new(program("pg_dump").expect("a server"));
     program.args(["--schema=event_store", "--format=custom"]);
     succeeds(
         program
@@ -156,7 +137,7 @@ async fn restore_store(pipeline: &Pipeline, file: &Path) {
         .execute("drop schema event_store cascade")
         .await;
     dropped.expect("the schema is dropped");
-    let mut program = Program::new(program("pg_restore"));
+    let mut program = Program::new(program("pg_restore").expect("a server"));
     program.args(["--exit-on-error", "--single-transaction"]);
     succeeds(program.arg("--dbname").arg(plain_url(pipeline)).arg(file));
 }

@@ -2,26 +2,22 @@
 //! nodes: no wrong answer, no 5xx because of it, and in the end what is served equals PostgreSQL
 //! (I6, I7, I11).
 
-use std::time::Duration;
-
 use testkit::OwnRedis;
 use testkit::eventually;
 use testkit::pipeline::command::Command;
-use testkit::pipeline::view::{assert_equals_fold, rows};
+use testkit::pipeline::view::assert_equals_fold;
 use testkit::pipeline::{Client, Ledger, Node, Pipeline, Service};
 use uuid::Uuid;
 
 use crate::redis_sessions::{Readers, Told};
-use crate::scene::{APPLIED_WITHIN, Load, TENANT, admin, ask, at_random, register};
+use crate::scene::{APPLIED_WITHIN, Load, admin, ask, at_random, register};
+use crate::served::{EQUAL_WITHIN, counted, equals_postgres, redis_serves};
 
 const USERS: usize = 40;
 const WRITERS: usize = 3;
 const SESSIONS: usize = 4;
 /// Commands of the writers between two faults.
 const COMMANDS_BETWEEN: u64 = 40;
-/// Far beyond the bound that is published for what is in memory; what is wrong in Redis stays so
-/// for ten minutes.
-const EQUAL_WITHIN: Duration = Duration::from_secs(30);
 
 struct Full {
     pipeline: Pipeline,
@@ -56,66 +52,13 @@ impl Full {
         let urls = [self.queries[0].url(), self.queries[1].url()];
         Readers::new(&self.pipeline, &writer, (self.command.url(), urls), users)
     }
-}
 
-/// A counter of a process.
-async fn counted(node: &Node, series: &str) -> f64 {
-    let metrics = node.metrics().await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix(series));
-    let number = line.unwrap_or_else(|| panic!("no {series} in {metrics}"));
-    number.trim().parse().expect("a number")
-}
-
-const HITS: &str = "cache_requests_total{kind=\"user\",layer=\"redis\",result=\"hit\"}";
-
-/// Hits in Redis go on growing.
-async fn redis_serves(full: &Full, readers: &Readers) {
-    for (node, url) in full.queries.iter().zip(&readers.queries) {
-        let (client, before) = (Client::new(), counted(node, HITS).await);
-        eventually(EQUAL_WITHIN, || async {
-            for user in &readers.users {
-                let answer = ask(
-                    &client,
-                    format!("{url}/v1/users/{user}"),
-                    &readers.bearer,
-                    &[],
-                );
-                let answer = answer.await;
-                assert_eq!(answer.status, 200, "{}", answer.text());
-            }
-            let now = counted(node, HITS).await;
-            (now > before).then_some(()).ok_or((before, now))
-        })
-        .await;
+    fn queries(&self) -> [&Node; 2] {
+        self.queries.each_ref()
     }
-}
 
-/// What both nodes serve equals the rows.
-async fn served_equals_postgres(full: &Full, readers: &Readers) {
-    let rows = rows(&full.pipeline.pool()).await.expect("the view");
-    let client = Client::new();
-    for url in &readers.queries {
-        eventually(EQUAL_WITHIN, || async {
-            for user in &readers.users {
-                let row = &rows[&(TENANT.to_owned(), user.to_string())];
-                let answer = ask(
-                    &client,
-                    format!("{url}/v1/users/{user}"),
-                    &readers.bearer,
-                    &[],
-                );
-                let answer = answer.await;
-                let served = answer.json();
-                let is_equal = served["version"] == row.version
-                    && served["name"].as_str() == row.name.as_deref()
-                    && answer.header("runnel-stale").is_none();
-                if !is_equal {
-                    return Err(format!("{user}: {served} instead of {row:?}"));
-                }
-            }
-            Ok(())
-        })
-        .await;
+    async fn serves_postgres(&self, users: &[Uuid]) {
+        equals_postgres(&self.pipeline, &self.queries(), users).await;
     }
 }
 
@@ -131,8 +74,8 @@ async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
     let readers = full.readers(&ledger, &users);
     // Before the first fill of the view every read is 503 `filling`.
     assert_equals_fold(&full.pipeline.pool(), APPLIED_WITHIN).await;
-    served_equals_postgres(&full, &readers).await;
-    redis_serves(&full, &readers).await;
+    full.serves_postgres(&users).await;
+    redis_serves(&full.pipeline, &full.queries(), &users).await;
     let load = Load::start(
         WRITERS,
         &writer,
@@ -145,7 +88,7 @@ async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
         // Flushed, paused, killed, and without its scripts.
         (&|| drop(redis.run(&["flushall"])), &|| {}),
         (&|| redis.pause(), &|| redis.resume()),
-        (&|| redis.kill(), &|| drop(redis.start_again())),
+        (&|| redis.kill(), &|| redis.start_again()),
         (&|| drop(redis.run(&["script", "flush"])), &|| {}),
     ];
     for (strike, mend) in faults {
@@ -158,10 +101,10 @@ async fn redis_killed_paused_flushed_and_emptied_under_load_costs_no_answer() {
     load.stop().await;
     assert!(sessions.stop().await > USERS, "hardly anything was shown");
     assert_equals_fold(&full.pipeline.pool(), APPLIED_WITHIN).await;
-    served_equals_postgres(&full, &readers).await;
+    full.serves_postgres(&users).await;
     // It is in use again, and still right.
-    redis_serves(&full, &readers).await;
-    served_equals_postgres(&full, &readers).await;
+    redis_serves(&full.pipeline, &full.queries(), &users).await;
+    full.serves_postgres(&users).await;
     for node in &full.queries {
         assert!(counted(node, "cache_foreign_total").await == 0.0);
     }
@@ -177,14 +120,14 @@ async fn a_change_is_seen_in_the_memory_of_every_node_by_push_alone() {
     let users = register(&admin(&full.pipeline, &ledger), &[full.command.url()], 1).await;
     let readers = full.readers(&ledger, &users);
     assert_equals_fold(&full.pipeline.pool(), APPLIED_WITHIN).await;
-    served_equals_postgres(&full, &readers).await;
+    full.serves_postgres(&users).await;
     for name in ["first", "second"] {
         let rename = Command::rename(users[0], name);
         let answer = readers.writer.send(&readers.command, rename).await;
         assert_eq!(answer.expect("an answer").status, 200);
         assert_equals_fold(&full.pipeline.pool(), APPLIED_WITHIN).await;
         // In memory it would stay for a minute, twice as long as this waits.
-        served_equals_postgres(&full, &readers).await;
+        full.serves_postgres(&users).await;
     }
 }
 

@@ -1,7 +1,6 @@
 //! I4: Kafka read from its beginning holds every event, in order per partition, whatever was
 //! killed, deleted or away meanwhile.
 
-mod broker;
 mod outages;
 mod python;
 
@@ -10,6 +9,7 @@ use std::time::Duration;
 use testkit::pipeline::{Ledger, Node, Pipeline, Service};
 use testkit::{TestTopic, eventually, topic_log};
 
+use crate::leases::Leases;
 use crate::scene::{Load, admin, at_random, register};
 
 /// How long the relay may take to come up to the head, on a busy machine and not optimised.
@@ -35,14 +35,6 @@ pub(crate) async fn start(pipeline: &Pipeline, topic: &TestTopic, lease: &str) -
 pub(crate) async fn relayed(pipeline: &Pipeline, topic: &TestTopic) -> usize {
     let pool = pipeline.pool();
     eventually(RELAYED_WITHIN, || topic_log::check(topic, &pool)).await
-}
-
-async fn owners(pipeline: &Pipeline) -> Vec<i64> {
-    let held = "select count(*) from event_store.relay_lease
-        where owner is not null and expires_at > clock_timestamp() group by owner order by 1";
-    let pool = pipeline.pool();
-    let held = sqlx::query_scalar(held).fetch_all(&pool);
-    held.await.expect("the leases")
 }
 
 async fn killed_under_load(forget_bounds: bool) {
@@ -92,11 +84,8 @@ async fn two_processes_share_the_relay_and_hand_it_over_on_sigterm() {
     // Longer than the test: only a hand-over moves a lease.
     let mut first = start(&pipeline, &topic, "10m").await;
     let mut second = start(&pipeline, &topic, "10m").await;
-    let shared = eventually(RELAYED_WITHIN, || async {
-        let owners = owners(&pipeline).await;
-        (owners == [2, 2]).then_some(()).ok_or(owners)
-    });
-    shared.await;
+    let leases = Leases::of_relay(&pipeline);
+    leases.are_shared([2, 2]).await;
     let ledger = Ledger::default();
     let writer = admin(&pipeline, &ledger);
     let nodes = vec![second.url()];
@@ -104,20 +93,13 @@ async fn two_processes_share_the_relay_and_hand_it_over_on_sigterm() {
     let load = Load::start(WRITERS, &writer, &users, &at_random(nodes));
     load.more(100).await;
     first.stop().await;
-    let handed_over = eventually(RELAYED_WITHIN, || async {
-        let owners = owners(&pipeline).await;
-        (owners == [4]).then_some(()).ok_or(owners)
-    });
-    handed_over.await;
+    leases.are_shared([4]).await;
     load.more(100).await;
     load.stop().await;
     relayed(&pipeline, &topic).await;
     second.stop().await;
-    assert_eq!(
-        owners(&pipeline).await,
-        [0_i64; 0],
-        "the last one gives them back, too"
-    );
+    // The last one gives them back, too.
+    leases.are_shared([]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

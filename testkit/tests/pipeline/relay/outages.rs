@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use testkit::TestTopic;
 use testkit::pipeline::{Client, Ledger, Pipeline};
+use testkit::{Scripted, TestTopic};
 
-use super::broker::Broker;
 use super::{relayed, start};
 use crate::scene::{Load, admin, at_random, register};
 
@@ -18,7 +17,7 @@ async fn kafka_catches_up_after_its_broker_was_down_and_no_command_noticed() {
         Duration::from_secs(seconds.parse().expect("a number of seconds"))
     });
     let pipeline = Pipeline::create().await;
-    let broker = Broker::start();
+    let broker = Scripted::start_apart("kafka").expect("a broker");
     let topic = TestTopic::named(broker.address());
     make(&pipeline, &topic).await;
     let mut node = start(&pipeline, &topic, "2s").await;
@@ -27,7 +26,7 @@ async fn kafka_catches_up_after_its_broker_was_down_and_no_command_noticed() {
     let users = register(&writer, &nodes, 20).await;
     let load = Load::start(8, &writer, &users, &at_random(nodes));
     load.more(100).await;
-    broker.stop();
+    broker.stop().expect("it stops");
     let before = ledger.done();
     load.more(100).await;
     tokio::time::sleep(outage).await;
@@ -36,7 +35,7 @@ async fn kafka_catches_up_after_its_broker_was_down_and_no_command_noticed() {
         .get(&format!("{}/readyz", node.admin_url()))
         .await;
     assert_eq!(ready.expect("an answer").status, 200, "degraded is ready");
-    broker.start_again();
+    broker.start_again().expect("it is back");
     load.more(50).await;
     load.stop().await;
     relayed(&pipeline, &topic).await;
