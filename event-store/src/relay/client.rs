@@ -22,6 +22,10 @@ pub(super) const RECORD_BYTES_MAX: &str = "1048576";
 /// Bytes that wait in one producer; a full queue makes its partition wait for acknowledgements.
 const QUEUE_KBYTES_MAX: &str = "65536";
 
+/// What waits in one reader; most looks take one record or two.
+const READ_RECORDS_MAX: &str = "1000";
+const READ_KBYTES_MAX: &str = "1024";
+
 /// A producer for one partition.
 pub(super) type Producer = FutureProducer<KafkaLog>;
 
@@ -96,7 +100,8 @@ pub(super) fn producer(
 }
 
 /// A fresh consumer. It is assigned by hand and commits nothing; librdkafka wants a group's name
-/// all the same.
+/// all the same. It sees the log as it is: our records are in no transaction, and the log's end is
+/// where the next one will be, whatever transaction of others is open.
 pub(super) fn reader(target: &Target) -> KafkaResult<Reader> {
     let mut config = config(target);
     config
@@ -106,6 +111,9 @@ pub(super) fn reader(target: &Target) -> KafkaResult<Reader> {
         .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_uncommitted")
+        .set("queued.min.messages", READ_RECORDS_MAX)
+        .set("queued.max.messages.kbytes", READ_KBYTES_MAX)
         .set("fetch.wait.max.ms", "50")
         .create_with_context(KafkaLog)
 }

@@ -135,11 +135,15 @@ impl Look {
         Ok(Ends { low, high })
     }
 
-    /// The records at `from .. upto` in order; nothing stands for a foreign one.
-    pub(super) fn records(&self, from: i64, upto: i64) -> Result<Vec<Option<Record>>, LogError> {
-        let mut records = Vec::new();
+    /// Hands our records at `from .. upto` over in order, each with its offset; none is kept here.
+    pub(super) fn read(
+        &self,
+        from: i64,
+        upto: i64,
+        mut take: impl FnMut(i64, Record),
+    ) -> Result<(), LogError> {
         if from >= upto {
-            return Ok(records);
+            return Ok(());
         }
         let mut start = TopicPartitionList::new();
         start.add_partition_offset(&self.topic, self.partition, Offset::Offset(from))?;
@@ -147,13 +151,20 @@ impl Look {
         while Instant::now() < self.until {
             match self.reader.poll(Duration::from_millis(100)) {
                 None => {}
-                Some(Ok(message)) if message.offset() < upto => {
-                    records.push(ours(&message));
-                    if message.offset() == upto - 1 {
-                        return Ok(records);
+                Some(Ok(message)) => {
+                    let offset = message.offset();
+                    let ours = ours(&message).filter(|_| offset < upto);
+                    if let Some(record) = ours {
+                        take(offset, record);
+                    }
+                    if offset + 1 >= upto {
+                        return Ok(());
                     }
                 }
-                Some(Ok(message)) => return Err(LogError::Short(message.offset())),
+                // The marker at the end of a transaction has an offset and is never given.
+                Some(Err(KafkaError::PartitionEOF(_))) if self.position()? >= upto => {
+                    return Ok(());
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let ends = self.ends()?;
                     if ends.high < upto {
@@ -164,6 +175,16 @@ impl Look {
             }
         }
         Err(LogError::Silent)
+    }
+
+    /// The offset after the last one that it has passed.
+    fn position(&self) -> Result<i64, LogError> {
+        let positions = self.reader.position()?;
+        let position = positions.find_partition(&self.topic, self.partition);
+        Ok(match position.map(|position| position.offset()) {
+            Some(Offset::Offset(offset)) => offset,
+            _ => 0,
+        })
     }
 }
 
