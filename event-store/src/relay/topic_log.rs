@@ -22,6 +22,9 @@ use super::settings::Target;
 /// Looks at one time; each is a thread and a connection.
 const LOOKS_MAX: usize = 4;
 
+/// Looks whose consumers are closing, or will be.
+const CLOSING_MAX: usize = 16;
+
 /// How long one question to the broker may take.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,9 @@ pub enum LogError {
     /// The records between the ends are not all there.
     #[error("the topic ended at offset {0}, before its end")]
     Short(i64),
+    /// Consumers of earlier looks hang in closing.
+    #[error("{CLOSING_MAX} consumers that read the topic back hang in closing")]
+    Hanging,
 }
 
 /// The ends of a partition's log: the offset of its first record, and the one of its next.
@@ -54,6 +60,7 @@ pub(super) struct Ends {
 pub(super) struct TopicLog {
     target: Target,
     looks: Arc<Semaphore>,
+    closing: Arc<Semaphore>,
 }
 
 /// One look at one partition.
@@ -66,8 +73,11 @@ pub(super) struct Look {
 
 impl TopicLog {
     pub(super) fn new(target: Target) -> Self {
-        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self { target, looks }
+        Self {
+            target,
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+            closing: Arc::new(Semaphore::new(CLOSING_MAX)),
+        }
     }
 
     /// Looks at a partition.
@@ -79,6 +89,10 @@ impl TopicLog {
         let permit = Arc::clone(&self.looks).acquire_owned();
         let Ok(Ok(permit)) = tokio::time::timeout(LOOK_MAX, permit).await else {
             return Err(LogError::Silent);
+        };
+        let closing = Arc::clone(&self.closing).acquire_owned();
+        let Ok(Ok(closing)) = tokio::time::timeout(ASK_MAX, closing).await else {
+            return Err(LogError::Hanging);
         };
         let target = self.target.clone();
         let looked = client::on_a_thread(move |answer| {
@@ -94,6 +108,7 @@ impl TopicLog {
             drop(answer.send(result));
             drop(permit);
             drop(look);
+            drop(closing);
         });
         match tokio::time::timeout(LOOK_MAX, looked).await {
             Ok(Some(result)) => result,
@@ -192,4 +207,25 @@ fn ours(message: &BorrowedMessage<'_>) -> Option<Record> {
     let headers = message.headers()?;
     let headers = headers.iter().map(|header| (header.key, header.value));
     record::read(message.key(), headers, message.payload()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn beside_so_many_that_hang_in_closing_no_other_look_begins() {
+        let target = Target {
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "nowhere".to_owned(),
+        };
+        let log = TopicLog::new(target);
+        let hanging = u32::try_from(CLOSING_MAX).unwrap();
+        let hanging = Arc::clone(&log.closing).acquire_many_owned(hanging);
+        let hanging = hanging.await.unwrap();
+        let look = || log.look(Partition(0), |_| Ok(()));
+        assert!(matches!(look().await, Err(LogError::Hanging)));
+        drop(hanging);
+        assert!(look().await.is_ok());
+    }
 }

@@ -74,6 +74,7 @@ fn config(brokers: &str) -> ClientConfig {
         .set("isolation.level", "read_uncommitted")
         .set("check.crcs", "true")
         .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
         .set("reconnect.backoff.max.ms", "1000")
         .set("fetch.error.backoff.ms", "100")
         .set("fetch.queue.backoff.ms", "5")
