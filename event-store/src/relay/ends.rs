@@ -48,13 +48,15 @@ impl Relay {
             }
         };
         let settings = &self.inner.settings;
+        let count = self.inner.partitions.len();
+        let first_turn = turn(settings.compare_interval, partition, count);
         let beginning = Beginning {
             partition,
             epoch: lease.epoch,
             incarnation,
             after,
             last_offset: end - 1,
-            compare_at: self.first_comparison(partition),
+            compare_at: Instant::now() + first_turn,
         };
         let producer = client::producer(&self.inner.target, settings, state.careful);
         let stream = Stream::begin(&beginning, producer.map_err(Trouble::Producer)?);
@@ -176,14 +178,6 @@ impl Relay {
         }
     }
 
-    /// When a stream that begins now is compared first. The partitions take turns: looks at all of
-    /// them at once would take the processor from the events.
-    fn first_comparison(&self, partition: Partition) -> Instant {
-        let count = u32::try_from(self.inner.partitions.len()).unwrap_or(1);
-        let interval = self.inner.settings.compare_interval;
-        Instant::now() + interval * (u32::from(partition.0) + 1) / count.max(1)
-    }
-
     pub(super) fn close(&self, partition: Partition, state: &mut State) {
         if let Some(stream) = state.stream.take() {
             state.leaving.push(stream.close());
@@ -250,6 +244,13 @@ impl Relay {
     }
 }
 
+/// How long after its beginning a stream is compared first. The partitions take turns: looks at all
+/// of them at once would take the processor from the events.
+fn turn(interval: Duration, partition: Partition, count: usize) -> Duration {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    interval * (u32::from(partition.0) + 1) / count
+}
+
 impl State {
     /// Waits until the producers before are gone, at most `patience`; how many are not.
     async fn await_leaving(&mut self, patience: Duration) -> usize {
@@ -285,6 +286,17 @@ fn is_refusal(error: &KafkaError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_partitions_take_turns_and_none_waits_longer_than_the_interval() {
+        let interval = Duration::from_secs(60);
+        let turns = (0..16).map(|number| turn(interval, Partition(number), 16));
+        let turns: Vec<_> = turns.collect();
+        let apart = turns.windows(2).map(|two| two[1] - two[0]);
+        assert!(apart.into_iter().all(|apart| apart == interval / 16));
+        assert!(turns[0] > Duration::ZERO);
+        assert_eq!(turns[15], interval);
+    }
 
     #[tokio::test]
     async fn producers_that_hang_in_closing_are_counted_until_they_are_gone() {

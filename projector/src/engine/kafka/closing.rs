@@ -36,7 +36,7 @@ impl Closing {
             drop(one);
         });
         if let Err(error) = closed {
-            tracing::warn!(error = %error, "no thread to close a Kafka consumer; it was closed here");
+            tracing::warn!(error = %error, "a Kafka consumer was closed without a thread");
         }
     }
 
