@@ -22,6 +22,10 @@ pub(super) const RECORD_BYTES_MAX: &str = "1048576";
 /// Bytes that wait in one producer; a full queue makes its partition wait for acknowledgements.
 const QUEUE_KBYTES_MAX: &str = "65536";
 
+/// What waits in one reader; most looks take one record or two.
+const READ_RECORDS_MAX: &str = "1000";
+const READ_KBYTES_MAX: &str = "1024";
+
 /// A producer for one partition.
 pub(super) type Producer = FutureProducer<KafkaLog>;
 
@@ -57,13 +61,15 @@ impl ClientContext for KafkaLog {
 
 impl ConsumerContext for KafkaLog {}
 
-/// What every client is told.
+/// What every client is told. Requests are small and do not wait for each other's packets to be
+/// acknowledged, as TCP by itself would have it, for 40 ms and more.
 pub(super) fn config(target: &Target) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &target.brokers)
         .set("client.id", "runnel-relay")
         .set("reconnect.backoff.max.ms", "1000")
+        .set("socket.nagle.disable", "true")
         .set_log_level(RDKafkaLogLevel::Warning);
     config
 }
@@ -96,7 +102,9 @@ pub(super) fn producer(
 }
 
 /// A fresh consumer. It is assigned by hand and commits nothing; librdkafka wants a group's name
-/// all the same.
+/// all the same. It sees the log as it is: our records are in no transaction, and the log's end is
+/// where the next one will be, whatever transaction of others is open. A question about other
+/// offsets waits until the broker gives up waiting for more at these.
 pub(super) fn reader(target: &Target) -> KafkaResult<Reader> {
     let mut config = config(target);
     config
@@ -106,7 +114,10 @@ pub(super) fn reader(target: &Target) -> KafkaResult<Reader> {
         .set("allow.auto.create.topics", "false")
         .set("auto.offset.reset", "error")
         .set("enable.partition.eof", "true")
-        .set("fetch.wait.max.ms", "50")
+        .set("isolation.level", "read_uncommitted")
+        .set("queued.min.messages", READ_RECORDS_MAX)
+        .set("queued.max.messages.kbytes", READ_KBYTES_MAX)
+        .set("fetch.wait.max.ms", "5")
         .create_with_context(KafkaLog)
 }
 

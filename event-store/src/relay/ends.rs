@@ -5,16 +5,21 @@ use std::time::Duration;
 
 use events::Partition;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::Instant;
 
 use super::lease::{Lease, Mark};
 use super::resume::{Decision, Found};
 use super::step::{Outcome, State, Trouble, chain};
-use super::stream::{Beginning, Stream};
+use super::stream::{Beginning, Comparison, Stream};
+use super::topic_log::LogError;
 use super::{Relay, StopReason, client, lock, metrics};
 
 /// How long a stream waits for the producer of the one before it to be gone.
-const LEAVING_MAX: Duration = Duration::from_secs(5);
+const LEAVING_WAIT: Duration = Duration::from_secs(5);
+
+/// Closing a producer may hang; so many of a partition may, before no other one is made.
+const LEAVING_MAX: usize = 3;
 
 impl Relay {
     /// Reads the topic back and begins a stream where it ends.
@@ -25,9 +30,9 @@ impl Relay {
         state: &mut State,
     ) -> Result<Outcome, Trouble> {
         self.close(partition, state);
-        if let Some(leaving) = state.leaving.take() {
-            // Gone or not in time: what still comes from it is found by the first offset.
-            drop(tokio::time::timeout(LEAVING_MAX, leaving).await);
+        // Gone or not in time: what still comes from one is found by the first offset.
+        if state.await_leaving(LEAVING_WAIT).await >= LEAVING_MAX {
+            return Ok(self.hang(partition, state));
         }
         let window = i64::try_from(self.inner.settings.in_flight_max * 2).unwrap_or(i64::MAX);
         let (found, incarnation) = self.survey(partition, lease, window).await?;
@@ -43,13 +48,15 @@ impl Relay {
             }
         };
         let settings = &self.inner.settings;
+        let count = self.inner.partitions.len();
+        let first_turn = turn(settings.compare_interval, partition, count);
         let beginning = Beginning {
             partition,
             epoch: lease.epoch,
             incarnation,
             after,
             last_offset: end - 1,
-            compare_at: Instant::now() + settings.compare_interval,
+            compare_at: Instant::now() + first_turn,
         };
         let producer = client::producer(&self.inner.target, settings, state.careful);
         let stream = Stream::begin(&beginning, producer.map_err(Trouble::Producer)?);
@@ -116,30 +123,64 @@ impl Relay {
         Ok(end)
     }
 
-    /// Holds the ends of the topic against the store: it may have been deleted and made again.
-    pub(super) async fn compare(
+    /// Holds the ends of the topic against the store now and then: it may have been deleted and
+    /// made again. The look goes on beside the stream, because it can take a tenth of a second.
+    pub(super) fn compare(
         &self,
         partition: Partition,
         lease: Lease,
         stream: &mut Stream,
     ) -> Result<(), Trouble> {
-        let acked = (stream.acked, stream.last_offset);
-        let (found, _) = self.survey(partition, lease, 1).await?;
+        let Some(comparison) = &mut stream.comparison else {
+            if Instant::now() >= stream.compare_at {
+                stream.comparison = Some(self.begin_comparison(partition, lease, stream));
+            }
+            return Ok(());
+        };
+        let found = match comparison.found.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            found => found.ok(),
+        };
+        let (acked, last_offset) = (comparison.acked, comparison.last_offset);
+        stream.comparison = None;
+        stream.compare_at = Instant::now() + self.inner.settings.compare_interval;
+        let Some(found) = found.transpose()? else {
+            return Ok(());
+        };
         let lost = match found.decide() {
             Decision::After(_) => false,
             Decision::Stop(..) => true,
-            Decision::Refill { .. } => acked.0 > found.floor,
+            Decision::Refill { .. } => acked > found.floor,
         };
-        if lost || found.ends.high <= acked.1 {
+        if lost || found.ends.high <= last_offset {
             return Err(Trouble::Diverged);
         }
-        stream.compare_at = Instant::now() + self.inner.settings.compare_interval;
         Ok(())
+    }
+
+    fn begin_comparison(&self, partition: Partition, lease: Lease, stream: &Stream) -> Comparison {
+        let (tell, found) = oneshot::channel();
+        let relay = self.clone();
+        tokio::spawn(async move {
+            let look = async {
+                let found = relay.survey(partition, lease, 1).await;
+                // Nobody listens when the stream was closed meanwhile.
+                if tell.send(found.map(|(found, _)| found)).is_ok() {
+                    relay.slot(partition).wake.notify_one();
+                }
+            };
+            relay.until_stopped(look).await;
+        });
+        Comparison {
+            acked: stream.acked,
+            last_offset: stream.last_offset,
+            found,
+        }
     }
 
     pub(super) fn close(&self, partition: Partition, state: &mut State) {
         if let Some(stream) = state.stream.take() {
-            state.leaving = Some(stream.close());
+            state.leaving.push(stream.close());
         }
         self.want(partition, false);
         let told = &mut *lock(&self.slot(partition).told);
@@ -174,8 +215,17 @@ impl Relay {
                 self.stop(partition, state, reason, *position);
                 Outcome::Stopped(reason)
             }
+            Trouble::Log(LogError::Hanging) => self.hang(partition, state),
             _ => Outcome::Trouble,
         }
+    }
+
+    /// Waits for one of the clients that hang.
+    fn hang(&self, partition: Partition, state: &mut State) -> Outcome {
+        let mark = lock(&self.slot(partition).told).mark;
+        let position = mark.map_or(0, |mark| mark.position);
+        self.stop(partition, state, StopReason::Hanging, position);
+        Outcome::Stopped(StopReason::Hanging)
     }
 
     fn stop(&self, partition: Partition, state: &mut State, reason: StopReason, position: i64) {
@@ -191,6 +241,26 @@ impl Relay {
         lock(&self.slot(partition).told).stopped = None;
         metrics::set_stopped(partition, false);
         tracing::info!(partition = partition.0, "partition {} goes on", partition.0);
+    }
+}
+
+/// How long after its beginning a stream is compared first. The partitions take turns: looks at all
+/// of them at once would take the processor from the events.
+fn turn(interval: Duration, partition: Partition, count: usize) -> Duration {
+    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    interval * (u32::from(partition.0) + 1) / count
+}
+
+impl State {
+    /// Waits until the producers before are gone, at most `patience`; how many are not.
+    async fn await_leaving(&mut self, patience: Duration) -> usize {
+        let until = Instant::now() + patience;
+        for leaving in &mut self.leaving {
+            drop(tokio::time::timeout_at(until, leaving).await);
+        }
+        self.leaving
+            .retain_mut(|leaving| leaving.try_recv() == Err(TryRecvError::Empty));
+        self.leaving.len()
     }
 }
 
@@ -211,4 +281,37 @@ fn is_refusal(error: &KafkaError) -> bool {
                 | Code::TopicAuthorizationFailed
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_partitions_take_turns_and_none_waits_longer_than_the_interval() {
+        let interval = Duration::from_secs(60);
+        let turns = (0..16).map(|number| turn(interval, Partition(number), 16));
+        let turns: Vec<_> = turns.collect();
+        let apart = turns.windows(2).map(|two| two[1] - two[0]);
+        assert!(apart.into_iter().all(|apart| apart == interval / 16));
+        assert!(turns[0] > Duration::ZERO);
+        assert_eq!(turns[15], interval);
+    }
+
+    #[tokio::test]
+    async fn producers_that_hang_in_closing_are_counted_until_they_are_gone() {
+        let mut state = State::default();
+        let mut hanging = Vec::new();
+        for _ in 0..LEAVING_MAX {
+            let (gone, leaving) = oneshot::channel();
+            hanging.push(gone);
+            state.leaving.push(leaving);
+        }
+        let patience = Duration::from_millis(1);
+        assert_eq!(state.await_leaving(patience).await, LEAVING_MAX);
+        assert_eq!(state.await_leaving(patience).await, LEAVING_MAX);
+        hanging.pop().unwrap().send(()).unwrap();
+        assert_eq!(state.await_leaving(patience).await, LEAVING_MAX - 1);
+        assert_eq!(state.await_leaving(patience).await, LEAVING_MAX - 1);
+    }
 }

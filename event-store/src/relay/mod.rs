@@ -63,11 +63,18 @@ pub enum StopReason {
     OtherHistory,
     /// Kafka refuses a record.
     Undeliverable,
+    /// Kafka clients that should be gone hang in closing: others beside them would have no bound.
+    Hanging,
 }
 
 impl StopReason {
     /// All of them.
-    pub(crate) const ALL: [Self; 3] = [Self::TopicAhead, Self::OtherHistory, Self::Undeliverable];
+    pub(crate) const ALL: [Self; 4] = [
+        Self::TopicAhead,
+        Self::OtherHistory,
+        Self::Undeliverable,
+        Self::Hanging,
+    ];
 
     /// Its name in metrics and logs.
     #[must_use]
@@ -76,6 +83,7 @@ impl StopReason {
             Self::TopicAhead => "topic_ahead",
             Self::OtherHistory => "other_history",
             Self::Undeliverable => "undeliverable",
+            Self::Hanging => "hanging",
         }
     }
 }
@@ -94,6 +102,10 @@ impl fmt::Display for StopReason {
             Self::Undeliverable => {
                 "Kafka refuses the record; compare the topic with `projector topics check`. It is \
                  not skipped, and goes on by itself"
+            }
+            Self::Hanging => {
+                "Kafka clients hang in closing; it goes on by itself when one of them is closed, \
+                 or when this process is started again"
             }
         })
     }

@@ -81,7 +81,7 @@ impl Relay {
         loops
     }
 
-    async fn until_stopped(&self, work: impl Future<Output = ()>) {
+    pub(super) async fn until_stopped(&self, work: impl Future<Output = ()>) {
         tokio::select! {
             () = self.inner.stopping.cancelled() => {}
             () = work => {}

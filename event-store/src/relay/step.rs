@@ -6,7 +6,6 @@ use std::time::Duration;
 use events::{Partition, RecordedEvent};
 use rdkafka::error::KafkaError;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::lease::Lease;
 use super::stream::Stream;
@@ -73,8 +72,8 @@ pub(super) enum Trouble {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) stream: Option<Stream>,
-    /// The producer of the stream before; it may still have records under way.
-    pub(super) leaving: Option<oneshot::Receiver<()>>,
+    /// Producers of streams before that are not gone; they may still have records under way.
+    pub(super) leaving: Vec<oneshot::Receiver<()>>,
     /// A record was refused: the next producer sends each one by itself.
     pub(super) careful: bool,
     pub(super) stopped: Option<(StopReason, i64)>,
@@ -116,9 +115,7 @@ impl Relay {
         if stream.collect()? > 0 {
             self.tell(partition, stream);
         }
-        if Instant::now() >= stream.compare_at {
-            self.compare(partition, lease, stream).await?;
-        }
+        self.compare(partition, lease, stream)?;
         let events = self.next(partition, stream).await?;
         if !events.is_empty() {
             let sent = stream.send(&self.inner.target, self.inner.store_id, &events)?;
@@ -172,7 +169,11 @@ impl Relay {
         }
         // Small reads while acknowledgements trickle in would cost more than they bring.
         let worth_it = stream.in_flight() == 0 || room >= settings.in_flight_max.div_ceil(2);
-        if !worth_it || !self.may_be_behind(partition, stream) {
+        if !worth_it {
+            return Ok(Vec::new());
+        }
+        if !self.may_be_behind(partition, stream) {
+            self.want(partition, true);
             return Ok(Vec::new());
         }
         let limit = u32::try_from(count).unwrap_or(u32::MAX);

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::client::Producer;
 use super::lease::Mark;
+use super::resume::Found;
 use super::settings::Target;
 use super::step::Trouble;
 
@@ -39,9 +40,18 @@ pub(super) struct Stream {
     pub(super) last_offset: i64,
     is_first: bool,
     pub(super) compare_at: Instant,
+    pub(super) comparison: Option<Comparison>,
     producer: Producer,
     flying: VecDeque<Flying>,
     last_acked_at: Instant,
+}
+
+/// A look at the topic's ends that goes on beside the stream.
+pub(super) struct Comparison {
+    /// What was acknowledged before it, and must be found.
+    pub(super) acked: i64,
+    pub(super) last_offset: i64,
+    pub(super) found: oneshot::Receiver<Result<Found, Trouble>>,
 }
 
 /// Where a stream begins.
@@ -65,6 +75,7 @@ impl Stream {
             last_offset: at.last_offset,
             is_first: true,
             compare_at: at.compare_at,
+            comparison: None,
             producer,
             flying: VecDeque::new(),
             last_acked_at: Instant::now(),

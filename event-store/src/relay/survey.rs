@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use events::{Address, IncarnationLog, Partition};
+use events::{Address, IncarnationLog, Partition, Record};
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -10,7 +10,7 @@ use super::Relay;
 use super::lease::Lease;
 use super::resume::{Found, Seen};
 use super::step::Trouble;
-use super::topic_log::{Ends, Look};
+use super::topic_log::{Ends, LogError, Look};
 use crate::incarnation;
 
 const READ_IDS: &str = "
@@ -21,20 +21,24 @@ where partition = $1 and position = any($2)";
 /// How much further back it reads when there are only void and foreign records.
 const FURTHER: i64 = 4;
 
-/// A record as it was read; the store has not been asked about it yet.
+/// What is kept of a record of this store and partition; whether it is void is asked afterwards.
 #[derive(Clone, Copy, Debug)]
 struct Raw {
-    store_id: Uuid,
     incarnation: i32,
-    address: Address,
+    position: i64,
     event_id: Uuid,
 }
 
+/// However many records a look passes, each costs no more.
+const _: () = assert!(size_of::<Raw>() <= 32);
+
+/// What one look found.
 struct Raws {
     ends: Ends,
     first: Option<Raw>,
+    /// The records from here on were read by now; `tail` is the part that this look read.
+    from: i64,
     tail: Vec<Raw>,
-    whole: bool,
 }
 
 impl Relay {
@@ -47,29 +51,37 @@ impl Relay {
         lease: Lease,
         count: i64,
     ) -> Result<(Found, i32), Trouble> {
+        let store_id = self.inner.store_id;
         let mut count = count.max(1);
+        let mut before = None;
         loop {
             let raws = self
                 .inner
                 .log
-                .look(partition, move |look| read_back(look, count))
+                .look(partition, move |look| {
+                    let raw = |record: Record| raw(&record, store_id, partition);
+                    read_back(look, count, before, raw)
+                })
                 .await?;
             let log = {
                 let _permit = self.inner.reads.acquire().await;
                 incarnation::load_log(&self.inner.pool).await?
             };
-            let ours = |raw: &Raw| self.seen(partition, &log, raw);
-            let tail: Vec<_> = raws.tail.iter().filter_map(ours).collect();
-            if tail.is_empty() && !raws.whole {
+            let valid = |raw: &Raw| raw.seen(&log, partition);
+            let tail: Vec<_> = raws.tail.iter().filter_map(valid).collect();
+            let whole = raws.from == raws.ends.low;
+            if tail.is_empty() && !whole {
+                // What is void or foreign stays so, and is not read again.
+                before = Some(raws);
                 count = count.saturating_mul(FURTHER);
                 continue;
             }
-            let first = raws.first.as_ref().and_then(ours);
+            let first = raws.first.as_ref().and_then(valid);
             let mut found = Found {
                 ends: raws.ends,
                 first,
                 tail,
-                whole: raws.whole,
+                whole,
                 head: 0,
                 floor: 0,
                 bound: 0,
@@ -100,15 +112,22 @@ impl Relay {
         found.stored = read_ids(&self.inner.pool, partition, &positions).await?;
         Ok(())
     }
+}
 
-    /// A record of this store and partition that is not void.
-    fn seen(&self, partition: Partition, log: &IncarnationLog, raw: &Raw) -> Option<Seen> {
-        let ours = raw.store_id == self.inner.store_id && raw.address.partition == partition;
-        let valid = ours && !log.is_void(raw.incarnation, raw.address);
-        valid.then_some(Seen {
-            position: raw.address.position,
-            event_id: raw.event_id,
-        })
+impl Raw {
+    /// What is not void.
+    fn seen(&self, log: &IncarnationLog, partition: Partition) -> Option<Seen> {
+        let &Self {
+            incarnation,
+            position,
+            event_id,
+        } = self;
+        let address = Address {
+            partition,
+            position,
+        };
+        let seen = Seen { position, event_id };
+        (!log.is_void(incarnation, address)).then_some(seen)
     }
 }
 
@@ -119,24 +138,48 @@ fn not_void(log: &IncarnationLog, partition: Partition, number: i32, position: i
     heads.fold(position, i64::min)
 }
 
-fn read_back(look: &Look, count: i64) -> Result<Raws, super::LogError> {
+fn raw(record: &Record, store_id: Uuid, partition: Partition) -> Option<Raw> {
+    let Address {
+        partition: home,
+        position,
+    } = record.event.address;
+    let ours = record.store_id == store_id && home == partition;
+    ours.then_some(Raw {
+        incarnation: record.incarnation,
+        position,
+        event_id: record.event.event_id,
+    })
+}
+
+/// Reads the last `count` records, or so many before those that were read `before`, and the first
+/// one of the log. A log whose ends have moved since is read anew.
+fn read_back(
+    look: &Look,
+    count: i64,
+    before: Option<Raws>,
+    raw: impl Fn(Record) -> Option<Raw>,
+) -> Result<Raws, LogError> {
     let ends = look.ends()?;
-    let from = ends.low.max(ends.high - count);
-    let raw = |record: Option<events::record::Record>| {
-        record.map(|record| Raw {
-            store_id: record.store_id,
-            incarnation: record.incarnation,
-            address: record.event.address,
-            event_id: record.event.event_id,
-        })
-    };
-    let first = look.records(ends.low, ends.high.min(ends.low + 1))?;
-    let tail = look.records(from, ends.high)?;
+    let before = before.filter(|before| before.ends == ends);
+    let upto = before.as_ref().map_or(ends.high, |before| before.from);
+    let from = ends.low.max(upto - count);
+    let mut first = before.as_ref().and_then(|before| before.first);
+    if before.is_none() && from > ends.low {
+        look.read(ends.low, ends.low + 1, |_, record| first = raw(record))?;
+    }
+    let mut tail = Vec::new();
+    look.read(from, upto, |offset, record| {
+        let raw = raw(record);
+        if offset == ends.low {
+            first = raw;
+        }
+        tail.extend(raw);
+    })?;
     Ok(Raws {
         ends,
-        first: first.into_iter().next().and_then(raw),
-        tail: tail.into_iter().filter_map(raw).collect(),
-        whole: from == ends.low,
+        first,
+        from,
+        tail,
     })
 }
 

@@ -138,7 +138,7 @@ pub async fn deviations(
         .describe_configs([&topic], &options())
         .await?;
     let described = described.into_iter().next().ok_or(TopicError::Lost)?;
-    let described = described.map_err(TopicError::Refused)?;
+    let described = described.map_err(refusal)?;
     found.extend(of_settings(&described.entries, durability));
     Ok(found)
 }
@@ -186,12 +186,7 @@ fn layout(admin: &AdminClient<KafkaLog>, topic: &str) -> Result<Layout, TopicErr
     let metadata = admin.inner().fetch_metadata(Some(topic), ASK_MAX)?;
     let described = metadata.topics().first().ok_or(TopicError::Missing)?;
     if let Some(error) = described.error() {
-        return Err(match RDKafkaErrorCode::from(error) {
-            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                TopicError::Missing
-            }
-            code => TopicError::Refused(code),
-        });
+        return Err(refusal(error.into()));
     }
     let partitions = described.partitions();
     let replicas = partitions
@@ -201,6 +196,15 @@ fn layout(admin: &AdminClient<KafkaLog>, topic: &str) -> Result<Layout, TopicErr
         partitions: partitions.len(),
         replicas_min: replicas.min().unwrap_or(0),
     })
+}
+
+fn refusal(code: RDKafkaErrorCode) -> TopicError {
+    match code {
+        RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+            TopicError::Missing
+        }
+        code => TopicError::Refused(code),
+    }
 }
 
 fn of_settings(entries: &[ConfigEntry], durability: Durability) -> Vec<String> {

@@ -22,6 +22,9 @@ use super::settings::Target;
 /// Looks at one time; each is a thread and a connection.
 const LOOKS_MAX: usize = 4;
 
+/// Looks whose consumers are closing, or will be.
+const CLOSING_MAX: usize = 16;
+
 /// How long one question to the broker may take.
 const ASK_MAX: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,9 @@ pub enum LogError {
     /// The records between the ends are not all there.
     #[error("the topic ended at offset {0}, before its end")]
     Short(i64),
+    /// Consumers of earlier looks hang in closing.
+    #[error("{CLOSING_MAX} consumers that read the topic back hang in closing")]
+    Hanging,
 }
 
 /// The ends of a partition's log: the offset of its first record, and the one of its next.
@@ -54,6 +60,7 @@ pub(super) struct Ends {
 pub(super) struct TopicLog {
     target: Target,
     looks: Arc<Semaphore>,
+    closing: Arc<Semaphore>,
 }
 
 /// One look at one partition.
@@ -66,8 +73,11 @@ pub(super) struct Look {
 
 impl TopicLog {
     pub(super) fn new(target: Target) -> Self {
-        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        Self { target, looks }
+        Self {
+            target,
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+            closing: Arc::new(Semaphore::new(CLOSING_MAX)),
+        }
     }
 
     /// Looks at a partition.
@@ -79,6 +89,10 @@ impl TopicLog {
         let permit = Arc::clone(&self.looks).acquire_owned();
         let Ok(Ok(permit)) = tokio::time::timeout(LOOK_MAX, permit).await else {
             return Err(LogError::Silent);
+        };
+        let closing = Arc::clone(&self.closing).acquire_owned();
+        let Ok(Ok(closing)) = tokio::time::timeout(ASK_MAX, closing).await else {
+            return Err(LogError::Hanging);
         };
         let target = self.target.clone();
         let looked = client::on_a_thread(move |answer| {
@@ -94,6 +108,7 @@ impl TopicLog {
             drop(answer.send(result));
             drop(permit);
             drop(look);
+            drop(closing);
         });
         match tokio::time::timeout(LOOK_MAX, looked).await {
             Ok(Some(result)) => result,
@@ -135,11 +150,15 @@ impl Look {
         Ok(Ends { low, high })
     }
 
-    /// The records at `from .. upto` in order; nothing stands for a foreign one.
-    pub(super) fn records(&self, from: i64, upto: i64) -> Result<Vec<Option<Record>>, LogError> {
-        let mut records = Vec::new();
+    /// Hands our records at `from .. upto` over in order, each with its offset; none is kept here.
+    pub(super) fn read(
+        &self,
+        from: i64,
+        upto: i64,
+        mut take: impl FnMut(i64, Record),
+    ) -> Result<(), LogError> {
         if from >= upto {
-            return Ok(records);
+            return Ok(());
         }
         let mut start = TopicPartitionList::new();
         start.add_partition_offset(&self.topic, self.partition, Offset::Offset(from))?;
@@ -147,13 +166,20 @@ impl Look {
         while Instant::now() < self.until {
             match self.reader.poll(Duration::from_millis(100)) {
                 None => {}
-                Some(Ok(message)) if message.offset() < upto => {
-                    records.push(ours(&message));
-                    if message.offset() == upto - 1 {
-                        return Ok(records);
+                Some(Ok(message)) => {
+                    let offset = message.offset();
+                    let ours = ours(&message).filter(|_| offset < upto);
+                    if let Some(record) = ours {
+                        take(offset, record);
+                    }
+                    if offset + 1 >= upto {
+                        return Ok(());
                     }
                 }
-                Some(Ok(message)) => return Err(LogError::Short(message.offset())),
+                // The marker at the end of a transaction has an offset and is never given.
+                Some(Err(KafkaError::PartitionEOF(_))) if self.position()? >= upto => {
+                    return Ok(());
+                }
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     let ends = self.ends()?;
                     if ends.high < upto {
@@ -165,10 +191,41 @@ impl Look {
         }
         Err(LogError::Silent)
     }
+
+    /// The offset after the last one that it has passed.
+    fn position(&self) -> Result<i64, LogError> {
+        let positions = self.reader.position()?;
+        let position = positions.find_partition(&self.topic, self.partition);
+        Ok(match position.map(|position| position.offset()) {
+            Some(Offset::Offset(offset)) => offset,
+            _ => 0,
+        })
+    }
 }
 
 fn ours(message: &BorrowedMessage<'_>) -> Option<Record> {
     let headers = message.headers()?;
     let headers = headers.iter().map(|header| (header.key, header.value));
     record::read(message.key(), headers, message.payload()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn beside_so_many_that_hang_in_closing_no_other_look_begins() {
+        let target = Target {
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "nowhere".to_owned(),
+        };
+        let log = TopicLog::new(target);
+        let hanging = u32::try_from(CLOSING_MAX).unwrap();
+        let hanging = Arc::clone(&log.closing).acquire_many_owned(hanging);
+        let hanging = hanging.await.unwrap();
+        let look = || log.look(Partition(0), |_| Ok(()));
+        assert!(matches!(look().await, Err(LogError::Hanging)));
+        drop(hanging);
+        assert!(look().await.is_ok());
+    }
 }

@@ -57,6 +57,13 @@ async fn no_more_records_are_on_their_way_than_relay_in_flight_max() {
 #[tokio::test]
 async fn what_a_lane_has_just_committed_goes_straight_from_memory() {
     let stage = Stage::create().await;
+    // The lanes know the heads: there is nothing to read, and what comes is wanted all the same.
+    let heads = stage.appender.heads_changed();
+    eventually(Duration::from_secs(20), || async {
+        let known = heads.borrow().positions[2] >= 0;
+        known.then_some(()).ok_or("the head is not known")
+    })
+    .await;
     let relay = stage.relay_with(settings(), Some(&stage.appender));
     relay_all(&relay).await;
     let user = stage.user_in(2);
@@ -71,6 +78,37 @@ async fn what_a_lane_has_just_committed_goes_straight_from_memory() {
         .execute(&stage.pool())
         .await
         .expect("a rename");
+    assert_eq!(stage.assert_relayed().await, 0);
+    relay.leave().await;
+}
+
+#[tokio::test]
+async fn comparing_the_topic_with_the_store_holds_no_event_up() {
+    let stage = Stage::create().await;
+    let always = RelaySettings {
+        compare_interval: Duration::ZERO,
+        ..settings()
+    };
+    // The lane is connected: a connection that begins reads the incarnations, too.
+    stage.append_to(stage.user_in(0), 1, "").await;
+    let relay = stage.relay_with(always, Some(&stage.appender));
+    relay_all(&relay).await;
+    // A comparison that has begun does not end, because the incarnations cannot be read.
+    let mut lock = stage.pool().begin().await.expect("a transaction");
+    sqlx::query("lock table event_store.incarnation in access exclusive mode")
+        .execute(&mut *lock)
+        .await
+        .expect("the lock");
+    let sending = async {
+        step_until(&relay, 2, |outcome| *outcome == Outcome::Idle).await;
+        stage.append_to(stage.user_in(2), 5, "").await;
+        let sent = relay.step(Partition(2)).await;
+        assert_eq!(sent, Outcome::Sent(5));
+        step_until(&relay, 2, |outcome| *outcome == Outcome::Idle).await;
+    };
+    let sent = tokio::time::timeout(Duration::from_secs(20), sending).await;
+    sent.expect("no step waits for the comparison");
+    lock.rollback().await.expect("a rollback");
     assert_eq!(stage.assert_relayed().await, 0);
     relay.leave().await;
 }

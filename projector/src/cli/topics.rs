@@ -1,6 +1,8 @@
 //! `projector topics`: the topic of the events, made and checked by an explicit step. No process
 //! makes it by itself, because a topic with other settings loses events.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, bail};
 use event_store::EventStore;
 use event_store::relay::Target;
@@ -13,6 +15,10 @@ use super::output::say;
 
 /// Brokers that are enough for three copies.
 const BROKERS_ENOUGH: usize = 3;
+
+/// How long a broker may take to hear of a topic that was made, and how often it is asked.
+const NEWS_MAX: Duration = Duration::from_secs(5);
+const NEWS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What to do with the topic.
 #[derive(Debug, clap::Subcommand)]
@@ -59,7 +65,8 @@ pub(super) async fn topics(verb: TopicsVerb) -> anyhow::Result<()> {
             target.topic, durability.replication_factor
         ))?;
     }
-    check(&target, partitions, durability).await
+    let patience = if create { NEWS_MAX } else { Duration::ZERO };
+    check(&target, partitions, durability, patience).await
 }
 
 async fn durability(args: &TopicArgs, target: &Target) -> anyhow::Result<Durability> {
@@ -78,11 +85,16 @@ async fn durability(args: &TopicArgs, target: &Target) -> anyhow::Result<Durabil
     })
 }
 
-/// Says all that is not as it must be. A topic that has just been made may not be known to the
-/// broker that is asked: then it is missing, and the next try finds it.
-async fn check(target: &Target, partitions: u16, durability: Durability) -> anyhow::Result<()> {
+/// Says all that is not as it must be.
+async fn check(
+    target: &Target,
+    partitions: u16,
+    durability: Durability,
+    patience: Duration,
+) -> anyhow::Result<()> {
     let topic = &target.topic;
-    let found = match topic::deviations(target, partitions.into(), durability).await {
+    let ask = async || topic::deviations(target, partitions.into(), durability).await;
+    let found = match known_within(patience, ask).await {
         Err(TopicError::Missing) => {
             bail!("there is no topic {topic}; make it with `projector topics create`")
         }
@@ -98,4 +110,60 @@ async fn check(target: &Target, partitions: u16, durability: Durability) -> anyh
         "{} settings of the topic {topic} are not as they must be",
         found.len()
     )
+}
+
+/// Asks again while the topic is missing: one that has just been made may not be known yet to the
+/// broker that is asked.
+async fn known_within<T>(
+    patience: Duration,
+    ask: impl AsyncFn() -> Result<T, TopicError>,
+) -> Result<T, TopicError> {
+    let until = Instant::now() + patience;
+    loop {
+        match ask().await {
+            Err(TopicError::Missing) if Instant::now() < until => {
+                tokio::time::sleep(NEWS_INTERVAL).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// The answer to a topic that is known from the question of this number on, and how often it
+    /// was asked for.
+    async fn known_from(known_at: usize, patience: Duration) -> (Result<(), TopicError>, usize) {
+        let asked = AtomicUsize::new(0);
+        let ask = async || {
+            let number = asked.fetch_add(1, Ordering::Relaxed) + 1;
+            (number >= known_at)
+                .then_some(())
+                .ok_or(TopicError::Missing)
+        };
+        let answer = known_within(patience, ask).await;
+        (answer, asked.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_was_just_made_is_asked_for_again() {
+        let (answer, asked) = known_from(4, NEWS_MAX).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        assert_eq!(asked, 4);
+    }
+
+    #[tokio::test]
+    async fn one_that_stays_missing_is_missing() {
+        let begun = Instant::now();
+        let patience = NEWS_INTERVAL * 2;
+        let (answer, _) = known_from(usize::MAX, patience).await;
+        assert!(matches!(answer, Err(TopicError::Missing)), "{answer:?}");
+        assert!(begun.elapsed() >= patience);
+        let (_, asked) = known_from(usize::MAX, Duration::ZERO).await;
+        assert_eq!(asked, 1, "`topics check` asks once");
+    }
 }

@@ -3,8 +3,9 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, register_histogram_vec,
-    register_int_counter, register_int_counter_vec, register_int_gauge_vec,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
+    register_int_gauge_vec,
 };
 
 use read_model::projection::Projection;
@@ -115,6 +116,15 @@ pub(crate) static CONSUMERS_REPLACED: LazyLock<IntCounter> = LazyLock::new(|| {
     .expect(REGISTERED_ONCE)
 });
 
+/// Consumers that are being closed.
+pub(crate) static CONSUMERS_CLOSING: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!(
+        "source_consumers_closing",
+        "Kafka consumers that are being closed; while 3 hang, Kafka is not read"
+    )
+    .expect(REGISTERED_ONCE)
+});
+
 /// How long batch transactions take.
 pub(crate) static BATCH_SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
     register_histogram_vec!(
@@ -142,6 +152,7 @@ pub(crate) fn register_kafka() {
     }
     LazyLock::force(&SILENCES);
     LazyLock::force(&CONSUMERS_REPLACED);
+    LazyLock::force(&CONSUMERS_CLOSING);
     VISIBILITY_LAG.with_label_values(&["kafka"]);
     for reason in ["foreign", "void", "ahead"] {
         RECORDS_DROPPED.with_label_values(&[reason]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use testkit::eventually;
 
-use crate::kafka::{FIRST, World};
+use crate::kafka::{FIRST, World, counter, engine_on};
 use crate::stage::PATIENCE;
 use crate::topic::LONG_SILENCE;
 
@@ -53,6 +53,32 @@ async fn void_records_are_not_applied_and_those_of_the_new_incarnation_are_appli
     world.stage.assert_rows_are_the_fold(1).await;
     // The void records may have been read before the news of their loss: then what replaced them
     // came from the store. Kafka goes on with what comes after.
+    world.eventually_fed_by_kafka().await;
+}
+
+#[tokio::test]
+async fn void_records_are_counted_when_both_histories_are_in_the_topic() {
+    let mut world = World::attached(LONG_SILENCE).await;
+    world.engine.leave().await;
+    let keep = world.position().await;
+    let lost = world.unrelayed(5).await;
+    lose_tail(&world, keep).await;
+    let events = world.unrelayed(3).await;
+    for (history, incarnation) in [(&lost, 1), (&events, 2)] {
+        let records: Vec<_> = history.iter().collect();
+        world.topic.writer.send(&records, incarnation).await;
+    }
+    let void = || counter("source_records_dropped_total", Some("void"));
+    let before = void();
+    // It goes on at the checkpoint's offset, so that one fetch brings all eight.
+    world.engine = engine_on(&world.stage, &world.topic.topic, LONG_SILENCE).await;
+    eventually(PATIENCE, || async {
+        world.engine.step().await;
+        let dropped = void() - before;
+        if dropped >= 5.0 { Ok(()) } else { Err(dropped) }
+    })
+    .await;
+    world.eventually_at_head().await;
     world.eventually_fed_by_kafka().await;
 }
 

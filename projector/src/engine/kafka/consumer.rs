@@ -55,8 +55,13 @@ impl ConsumerContext for Context {
     }
 }
 
-/// A consumer with nothing assigned.
+/// A consumer with nothing assigned. The relay uses no transactions, so an open one of somebody
+/// else must not hold its records back.
 pub(super) fn create(brokers: &str) -> KafkaResult<Arc<Consumer>> {
+    Ok(Arc::new(config(brokers).create_with_context(Context)?))
+}
+
+fn config(brokers: &str) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", brokers)
@@ -66,15 +71,17 @@ pub(super) fn create(brokers: &str) -> KafkaResult<Arc<Consumer>> {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")
         .set("allow.auto.create.topics", "false")
+        .set("isolation.level", "read_uncommitted")
         .set("check.crcs", "true")
         .set("socket.keepalive.enable", "true")
+        .set("socket.nagle.disable", "true")
         .set("reconnect.backoff.max.ms", "1000")
         .set("fetch.error.backoff.ms", "100")
         .set("fetch.queue.backoff.ms", "5")
         .set("queued.min.messages", QUEUED_RECORDS_MIN)
         .set("queued.max.messages.kbytes", QUEUED_KBYTES_MAX)
         .set_log_level(RDKafkaLogLevel::Info);
-    Ok(Arc::new(config.create_with_context(Context)?))
+    config
 }
 
 /// A partition that is read now.
@@ -128,6 +135,17 @@ pub(super) fn end_of(consumer: &Consumer, topic: &str, partition: Partition) -> 
     Ok(high)
 }
 
+/// The offset after the last one of a partition that was given, or passed because it is none to
+/// give; 0 when there was none yet.
+pub(super) fn passed(consumer: &Consumer, topic: &str, partition: Partition) -> KafkaResult<i64> {
+    let positions = consumer.position()?;
+    let position = positions.find_partition(topic, partition.as_i32());
+    Ok(match position.map(|position| position.offset()) {
+        Some(Offset::Offset(offset)) => offset,
+        _ => 0,
+    })
+}
+
 /// Tells the group how far each partition was applied; the answer is not waited for.
 pub(super) fn commit(
     consumer: &Consumer,
@@ -139,4 +157,90 @@ pub(super) fn commit(
         list.add_partition_offset(topic, partition.as_i32(), Offset::Offset(*offset))?;
     }
     consumer.commit(&list, CommitMode::Async)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+    use rdkafka::statistics::Statistics;
+    use testkit::{TestTopic, eventually};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// What one fetch may bring of a partition, `fetch.message.max.bytes`: it may pass the bound.
+    const FETCH_BYTES: i64 = 1 << 20;
+
+    /// Keeps what librdkafka last said of itself.
+    #[derive(Default)]
+    struct Told(Mutex<Option<Statistics>>);
+
+    impl ClientContext for Told {
+        fn stats(&self, statistics: Statistics) {
+            *self.0.lock().unwrap() = Some(statistics);
+        }
+    }
+
+    impl ConsumerContext for Told {}
+
+    fn fill(topic: &TestTopic, partition: i32, count: usize, bytes: usize) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", topic.brokers());
+        let producer: FutureProducer = config.create().unwrap();
+        let payload = "x".repeat(bytes);
+        for _ in 0..count {
+            let record = FutureRecord::<(), _>::to(topic.name()).payload(&payload);
+            let sent = producer.send_result(record.partition(partition));
+            drop(sent.map_err(|(error, _)| error).unwrap());
+        }
+        producer.flush(PATIENCE).unwrap();
+    }
+
+    /// Records and bytes that wait in the client when it fetches no more.
+    async fn waiting(consumer: &BaseConsumer<Told>, topic: &str, partition: i32) -> (i64, i64) {
+        let before = Mutex::new((0, 0));
+        eventually(PATIENCE, || {
+            drop(consumer.poll(Duration::ZERO));
+            let told = consumer.context().0.lock().unwrap().take();
+            let now = told.and_then(|told| {
+                let told = told.topics.get(topic)?.partitions.get(&partition)?.clone();
+                Some((told.fetchq_cnt, i64::try_from(told.fetchq_size).ok()?))
+            });
+            let mut before = before.lock().unwrap();
+            let then = now.map_or(*before, |now| std::mem::replace(&mut before, now));
+            let settled = now.filter(|now| now.0 > 0 && *now == then).ok_or(now);
+            async move { settled }
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn behind_2000_records_or_4_mib_of_a_partition_no_more_is_fetched() {
+        let topic = TestTopic::create().await;
+        fill(&topic, 0, 8_000, 1 << 10);
+        fill(&topic, 1, 800, 20 << 10);
+        let mut config = config(topic.brokers());
+        config.set("statistics.interval.ms", "300");
+        let consumer: BaseConsumer<Told> = config.create_with_context(Told::default()).unwrap();
+        let consumer = Arc::new(consumer);
+        let mut assignment = TopicPartitionList::new();
+        let mut queues = Vec::new();
+        for partition in [0, 1] {
+            queues.push(consumer.split_partition_queue(topic.name(), partition));
+            let start = Offset::Beginning;
+            assignment
+                .add_partition_offset(topic.name(), partition, start)
+                .unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let (small, _) = waiting(&consumer, topic.name(), 0).await;
+        let (_, bytes) = waiting(&consumer, topic.name(), 1).await;
+        let fetched = FETCH_BYTES >> 10;
+        assert!((2_000..=2_000 + fetched).contains(&small), "{small} wait");
+        let max = 4 << 20;
+        assert!((max..=max + FETCH_BYTES).contains(&bytes), "{bytes} bytes");
+    }
 }

@@ -3,13 +3,13 @@
 //! giving anything although there is something.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 
 use super::Shared;
+use super::closing::Closing;
 use super::consumer::{self, Consumer, Queue};
 use super::lane::Lane;
 use crate::engine::metrics;
@@ -23,13 +23,10 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait after the broker did not answer.
 const RETRY_REST: Duration = Duration::from_secs(1);
 
-/// Closing a consumer may hang; so many may, before no other one is made.
-const CLOSING_MAX: usize = 3;
-
 pub(super) struct Keeper {
     shared: Arc<Shared>,
     consumer: Option<Arc<Consumer>>,
-    closing: Arc<AtomicUsize>,
+    closing: Closing,
     not_before: Instant,
     committed: Instant,
     watched: Instant,
@@ -41,7 +38,7 @@ impl Keeper {
         Self {
             shared,
             consumer: None,
-            closing: Arc::default(),
+            closing: Closing::new(),
             not_before: now,
             committed: now,
             watched: now,
@@ -102,7 +99,7 @@ impl Keeper {
     fn consumer(&mut self) -> Result<Option<Arc<Consumer>>, KafkaError> {
         let is_wanted = |lane: &Arc<Lane>| lane.feed().wanted.is_some();
         if self.consumer.is_none() && self.shared.lanes.iter().any(is_wanted) {
-            if self.closing.load(Ordering::Acquire) >= CLOSING_MAX {
+            if !self.closing.has_room() {
                 return Ok(None);
             }
             self.consumer = Some(consumer::create(&self.shared.brokers)?);
@@ -143,9 +140,12 @@ impl Keeper {
                 }
                 feed.offset
             };
-            let end = consumer::end_of(consumer, &self.shared.topic, lane.partition)?;
+            let topic = &self.shared.topic;
+            let end = consumer::end_of(consumer, topic, lane.partition)?;
+            // What it has passed and not given are the markers of others' transactions.
+            let passed = consumer::passed(consumer, topic, lane.partition)?;
             let feed = lane.feed();
-            if end > offset && feed.offset == offset && feed.dry_since.is_some() {
+            if end > offset.max(passed) && feed.offset == offset && feed.dry_since.is_some() {
                 drop(feed);
                 self.replace("it gives nothing although there are records");
                 return Ok(());
@@ -154,7 +154,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Lets the consumer go; the next one goes on where this one stopped.
+    /// The next consumer goes on where this one stopped.
     fn replace(&mut self, why: &str) {
         metrics::CONSUMERS_REPLACED.inc();
         tracing::warn!("the Kafka consumer is replaced: {why}");
@@ -167,7 +167,7 @@ impl Keeper {
         self.close();
     }
 
-    /// Closes the consumer on a thread that nobody waits for, because that may hang.
+    /// Lets the consumer go.
     fn close(&mut self) {
         let queues: Vec<Queue> = self
             .shared
@@ -178,13 +178,7 @@ impl Keeper {
         let Some(consumer) = self.consumer.take() else {
             return;
         };
-        let closing = Arc::clone(&self.closing);
-        closing.fetch_add(1, Ordering::AcqRel);
-        std::thread::spawn(move || {
-            drop(queues);
-            drop(consumer);
-            closing.fetch_sub(1, Ordering::AcqRel);
-        });
+        self.closing.let_go((queues, consumer));
     }
 }
 
@@ -226,11 +220,14 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use events::{Address, Partition, RecordedEvent, TenantId};
+    use rdkafka::config::ClientConfig;
     use rdkafka::consumer::Consumer as _;
+    use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
     use serde_json::value::RawValue;
     use testkit::{TestTopic, TopicWriter, eventually};
     use uuid::Uuid;
 
+    use super::super::closing::tests::fill;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(20);
@@ -270,44 +267,100 @@ mod tests {
         feed.flow.pending()
     }
 
-    #[tokio::test]
-    async fn a_consumer_that_gives_nothing_although_there_is_something_is_replaced() {
-        let topic = TestTopic::create().await;
-        let shared = Arc::new(Shared {
+    /// A keeper of one partition, which somebody wants read.
+    fn keeper(topic: &TestTopic, stuck_after: Duration) -> Keeper {
+        let shared = Shared {
             brokers: topic.brokers().to_owned(),
             topic: topic.name().to_owned(),
             store_id: Uuid::nil(),
-            stuck_after: Duration::from_millis(200),
+            stuck_after,
             lanes: vec![Arc::new(Lane::new(Partition(0)))],
             is_stopping: AtomicBool::new(false),
-        });
-        let mut keeper = Keeper::new(Arc::clone(&shared));
+        };
         shared.lanes[0].feed().wanted = Some(None);
-        produce(&topic, 1).await;
+        Keeper::new(Arc::new(shared))
+    }
+
+    async fn eventually_attached(keeper: &mut Keeper) {
         eventually(PATIENCE, || {
             keeper.tend();
-            let attached = shared.lanes[0].feed().queue.is_some();
-            async move {
-                if attached {
-                    Ok(())
-                } else {
-                    Err("not attached")
-                }
-            }
+            let attached = keeper.shared.lanes[0].feed().queue.is_some();
+            async move { attached.then_some(()).ok_or("not attached") }
         })
         .await;
+    }
+
+    async fn eventually_come(keeper: &mut Keeper, count: usize) {
+        eventually(PATIENCE, || {
+            let come = come(keeper);
+            async move { if come == count { Ok(()) } else { Err(come) } }
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn while_closes_hang_no_consumer_is_made_and_one_is_when_one_of_them_ends() {
+        let topic = TestTopic::create().await;
+        let mut keeper = keeper(&topic, Duration::from_secs(60));
+        let mut hanging = fill(&keeper.closing);
+        keeper.tend();
+        assert!(keeper.consumer.is_none());
+        hanging.pop();
+        eventually_attached(&mut keeper).await;
+    }
+
+    /// Somebody else's transaction, begun and with one record.
+    fn begin_transaction(topic: &TestTopic) -> FutureProducer {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", topic.brokers())
+            .set("transactional.id", topic.name());
+        let producer: FutureProducer = config.create().unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        let foreign = FutureRecord::<(), _>::to(topic.name()).payload("");
+        drop(producer.send_result(foreign.partition(0)).unwrap());
+        producer.flush(PATIENCE).unwrap();
+        producer
+    }
+
+    #[tokio::test]
+    async fn an_open_transaction_holds_nothing_back_and_its_marker_is_not_waited_for() {
+        let topic = TestTopic::create().await;
+        let mut keeper = keeper(&topic, Duration::from_secs(10));
+        eventually_attached(&mut keeper).await;
+        let others = begin_transaction(&topic);
+        produce(&topic, 1).await;
+        eventually_come(&mut keeper, 1).await;
+        others.commit_transaction(PATIENCE).unwrap();
+        let consumer = keeper.consumer.clone().unwrap();
+        eventually(PATIENCE, || {
+            come(&mut keeper);
+            let passed = consumer::passed(&consumer, topic.name(), Partition(0)).unwrap();
+            async move { if passed == 3 { Ok(()) } else { Err(passed) } }
+        })
+        .await;
+        assert_eq!(keeper.shared.lanes[0].feed().offset, 2);
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(20));
+        keeper.shared.lanes[0].feed().dry_since = long_ago;
+        keeper.watch(&consumer).unwrap();
+        assert!(keeper.consumer.is_some(), "it was replaced");
+    }
+
+    #[tokio::test]
+    async fn a_consumer_that_gives_nothing_although_there_is_something_is_replaced() {
+        let topic = TestTopic::create().await;
+        let mut keeper = keeper(&topic, Duration::from_millis(200));
+        produce(&topic, 1).await;
+        eventually_attached(&mut keeper).await;
         // Behind the source's back it stops giving anything, as one does that is stuck.
         let stuck = keeper.consumer.clone().unwrap();
         stuck.pause(&stuck.assignment().unwrap()).unwrap();
         drop(stuck);
         produce(&topic, 2).await;
         produce(&topic, 3).await;
-        eventually(PATIENCE, || {
-            let come = come(&mut keeper);
-            async move { if come == 2 { Ok(()) } else { Err(come) } }
-        })
-        .await;
-        let first = shared.lanes[0].feed().flow.first_pending();
+        eventually_come(&mut keeper, 2).await;
+        let first = keeper.shared.lanes[0].feed().flow.first_pending();
         assert_eq!(first, Some(1), "it goes on where the stuck one stopped");
     }
 }

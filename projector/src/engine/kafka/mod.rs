@@ -8,7 +8,9 @@
 //! | `lane` | a partition's queue of the consumer, and its flow |
 //! | `consumer` | the consumer, assigned by hand |
 //! | `keeper` | the thread that looks after the consumer |
+//! | `closing` | letting consumers go |
 
+mod closing;
 mod consumer;
 mod flow;
 mod keeper;
