@@ -33,6 +33,7 @@ test: ## every test; starts the servers it needs and stops what it started
 
 kills: ## kill -9 the projector 20 times under load and compare every row with the fold of its events
 	RUNNEL_KILLS=20 cargo test -p projector --test process killed_under_load
+	RUNNEL_KILLS=5 RUNNEL_REBUILD_EVENTS=200000 cargo test -p projector --test rebuild killed_again
 	RUNNEL_KILLS=20 cargo test -p testkit --test pipeline killed_in_turns
 
 compose-check: ## docker-compose.yml against the Compose specification's schema and what its parts must agree on

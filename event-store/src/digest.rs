@@ -2,7 +2,7 @@
 //! address. It is kept at append, so a reader that saw every event once computes the same number,
 //! in any order and in slices; one that missed an event, or saw one twice, does not.
 
-use events::{Address, RecordedEvent};
+use events::{Address, EventRef, RecordedEvent};
 use uuid::Uuid;
 
 use crate::key_hash::low_128;
@@ -38,12 +38,17 @@ impl Digest {
 
     /// Adds one event that was read.
     pub fn add_recorded(&mut self, event: &RecordedEvent) {
+        self.add_borrowed(event.borrowed());
+    }
+
+    /// Adds one event that was read, and is not owned.
+    pub fn add_borrowed(&mut self, event: EventRef<'_>) {
         self.add(
             event.address,
             event.event_id,
-            &event.event_type,
+            event.event_type,
             event.event_version,
-            event.payload.get(),
+            event.payload,
         );
     }
 

@@ -8,6 +8,7 @@
 //! | [`append`] | the group commit: lanes, window, judge, write |
 //! | [`store`] | making and opening a store, loading a stream, finding a stored answer |
 //! | [`partition_reader`] | reading a partition in order, dense or an error |
+//! | [`stretch`] | the same for a rebuild, which reads everything and owns nothing |
 //! | [`incarnation`] | which history of the store a server holds, and how another one begins |
 //! | [`relay`] | every event to Kafka, in order |
 //! | [`digest`], [`store_info`] | how the log proves itself |
@@ -27,6 +28,7 @@ mod recorded;
 pub mod relay;
 pub mod store;
 pub mod store_info;
+pub mod stretch;
 
 pub use append::{AppendSettings, Appender, Heads, StartError};
 pub use create::CreateError;
@@ -34,3 +36,4 @@ pub use entry::{AppendError, Entry, Verdict};
 pub use events::PartitionCount;
 pub use partition_reader::{PartitionReader, ReadBatch};
 pub use store::{EventStore, Loaded, OpenError, ReadError};
+pub use stretch::Stretch;

@@ -49,7 +49,7 @@ pub struct ReadBatch {
 /// [`events::Scope`]: it serves no tenant.
 #[derive(Clone, Debug)]
 pub struct PartitionReader {
-    pool: PgPool,
+    pub(crate) pool: PgPool,
 }
 
 impl PartitionReader {
@@ -157,7 +157,7 @@ impl PartitionReader {
         ranges
     }
 
-    async fn why_missing(
+    pub(crate) async fn why_missing(
         &self,
         partition: Partition,
         after: i64,
@@ -206,7 +206,7 @@ async fn range(
 }
 
 /// How many ranges are read ahead of the caller, who holds one more.
-const RANGES_AHEAD_MAX: usize = 1;
+pub(crate) const RANGES_AHEAD_MAX: usize = 1;
 
 /// A range's length is the caller's word; what is reserved ahead for it is bounded.
 const RANGE_CAPACITY_MAX: usize = 8192;

@@ -72,3 +72,41 @@ pub struct RecordedEvent {
     /// The store's clock under the partition's lock; it never goes back in a partition.
     pub recorded_at: DateTime<Utc>,
 }
+
+/// A recorded event as a fold and a digest look at it: borrowed from wherever it was read, without
+/// what neither of them needs. (A rebuild reads every event there is, and owns none.)
+#[derive(Clone, Copy)]
+#[expect(missing_docs, reason = "the fields are those of a recorded event")]
+pub struct EventRef<'e> {
+    pub address: Address,
+    pub stream_no: i64,
+    pub sequence: i64,
+    pub event_id: Uuid,
+    pub tenant: &'e str,
+    pub aggregate_type: &'e str,
+    pub aggregate_id: &'e str,
+    pub event_type: &'e str,
+    pub event_version: i32,
+    pub payload: &'e str,
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl RecordedEvent {
+    /// The event, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> EventRef<'_> {
+        EventRef {
+            address: self.address,
+            stream_no: self.stream_no,
+            sequence: self.sequence,
+            event_id: self.event_id,
+            tenant: self.tenant.as_str(),
+            aggregate_type: &self.aggregate_type,
+            aggregate_id: &self.aggregate_id,
+            event_type: &self.event_type,
+            event_version: self.event_version,
+            payload: self.payload.get(),
+            recorded_at: self.recorded_at,
+        }
+    }
+}

@@ -28,7 +28,7 @@ pub mod user_fields;
 
 pub use address::{Address, Partition, PartitionCount};
 pub use catalog::{DecodeError, decode};
-pub use event::{Metadata, NewEvent, RecordedEvent};
+pub use event::{EventRef, Metadata, NewEvent, RecordedEvent};
 pub use incarnation::{Incarnation, IncarnationLog};
 pub use personal::Personal;
 pub use record::{ForeignRecord, Record};

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A personal value, or the trace of one that was erased. `Debug` never shows the value.
@@ -39,13 +41,6 @@ impl<T> fmt::Debug for Personal<T> {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Stored<T> {
-    Erased(Erased),
-    Plain(T),
-}
-
-#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Erased {
     erased: bool,
@@ -60,12 +55,33 @@ impl<T: Serialize> Serialize for Personal<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Personal<T> {
+/// All personal values are texts. (A derived `untagged` would try every one as an erased value
+/// first, which is most of the time that a rebuild decodes for.)
+impl<'de> Deserialize<'de> for Personal<String> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Stored::deserialize(deserializer)? {
-            Stored::Plain(value) => Self::Plain(value),
-            Stored::Erased(_) => Self::Erased,
-        })
+        deserializer.deserialize_any(TextOrErased)
+    }
+}
+
+struct TextOrErased;
+
+impl<'de> Visitor<'de> for TextOrErased {
+    type Value = Personal<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text, or the trace of one that was erased")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Personal::Plain(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Personal::Plain(text))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Erased::deserialize(MapAccessDeserializer::new(map)).map(|_| Personal::Erased)
     }
 }
 
@@ -105,5 +121,17 @@ mod tests {
         let back: Personal<String> = serde_json::from_str(&json).expect("personal");
         assert_eq!(back.reveal(), None);
         assert_eq!(format!("{back:?}"), "[erased]");
+    }
+
+    #[test]
+    fn what_is_neither_a_text_nor_erased_is_no_personal_value() {
+        for json in ["1", "null", "[]", "{}", r#"{"erased":true,"more":1}"#] {
+            assert!(
+                serde_json::from_str::<Personal<String>>(json).is_err(),
+                "{json}"
+            );
+        }
+        let escaped: Personal<String> = serde_json::from_str(r#""a\n\u00e4""#).expect("personal");
+        assert_eq!(escaped.reveal().map(String::as_str), Some("a\n\u{e4}"));
     }
 }

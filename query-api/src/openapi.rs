@@ -52,8 +52,8 @@ fn user() -> Value {
         "parameters": parameters,
         "responses": responses(
             json!({ "$ref": "#/components/schemas/UserView" }),
-            "`\"v7.3\"`: the stream's version, for If-Match, and the view's revision; after a fork of \
-             the store with its incarnation, as `\"v7.3.i2\"`. Equal tags are of one history.",
+            "`\"v7.3\"`: the stream's version, for If-Match, and the generation of the rows; after a \
+             fork of the store with its incarnation, as `\"v7.3.i2\"`. Equal tags are of one history.",
             &[&QueryCode::UserNotFound],
         ),
     })

@@ -32,7 +32,7 @@ pub(crate) struct UserEntry {
     pub(crate) generation: i32,
     /// The stamp as a header.
     pub(crate) as_of: HeaderValue,
-    /// `"v7.3"`: version of the stream, revision of the fold, and after a fork of the store the
+    /// `"v7.3"`: version of the stream, generation of the rows, and after a fork of the store the
     /// incarnation that the checkpoint is of.
     pub(crate) etag: HeaderValue,
     /// The first parked position of the user's key.
@@ -76,7 +76,7 @@ impl UserEntry {
             revision,
             generation,
             as_of: header(&as_of(&[stamp])),
-            etag: header(&version_tag(version, Some(revision), stamp.incarnation)),
+            etag: header(&version_tag(version, Some(generation), stamp.incarnation)),
             parked,
             fresh,
             rendered: RwLock::default(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use events::{DecodeError, Partition, RecordedEvent, TenantId};
+use events::{DecodeError, EventRef, Partition, RecordedEvent, TenantId};
 use sqlx::PgConnection;
 
 use crate::cache::{Cached, CachedRow};
@@ -78,12 +78,12 @@ pub enum ApplyError {
 /// same rows.
 #[async_trait]
 pub trait BulkFold: Send {
-    /// Folds one more stretch of the partition.
+    /// Folds the partition's next event.
     ///
     /// # Errors
     /// [`ApplyError`]; the fold is of no use then, and the partition is applied in batches, which
     /// park what cannot be read.
-    fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), ApplyError>;
+    fn fold(&mut self, event: EventRef<'_>) -> Result<(), ApplyError>;
 
     /// About how many bytes it holds.
     fn bytes(&self) -> usize;

@@ -23,7 +23,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 use events::stream::USER;
 use events::user::{UserProfileUpdated, UserRegistered};
 use events::user_fields::EmailKey;
-use events::{Patch, Personal, RecordedEvent, TenantId, UserEvent};
+use events::{EventRef, Patch, Personal, RecordedEvent, TenantId, UserEvent};
 use sqlx::PgConnection;
 use unicode_normalization::UnicodeNormalization;
 use uuid::Uuid;
@@ -147,39 +147,54 @@ impl UserRow {
     /// Why the event contradicts the row, without any of its values.
     pub fn fold(
         before: Option<Self>,
-        recorded: &RecordedEvent,
+        recorded: EventRef<'_>,
         event: UserEvent,
     ) -> Result<Self, &'static str> {
-        let mut row = match (before, event) {
-            (None, UserEvent::UserRegistered(event)) => Self::registered(recorded, event)?,
-            (None, _) => return Err("the user was never registered"),
-            (Some(_), UserEvent::UserRegistered(_)) => {
-                return Err("the user is registered already");
-            }
-            (Some(mut row), event) => {
-                row.change(event);
-                row
-            }
-        };
-        // A gap is no contradiction: the engine proves that no position is skipped, so what is
-        // missing was discarded by an operator, and the user's later events must still count.
-        if recorded.sequence <= row.version {
-            return Err("the event is older than the row");
+        match before {
+            None => Self::first(recorded, event),
+            Some(mut row) => row.next(recorded, event).map(|()| row),
         }
-        row.version = recorded.sequence;
-        row.display_name = match row.status {
-            UserStatus::Active => row.name.as_deref().map(shown),
-            UserStatus::Deactivated => Some(DEACTIVATED_NAME.to_owned()),
+    }
+
+    fn first(recorded: EventRef<'_>, event: UserEvent) -> Result<Self, &'static str> {
+        let UserEvent::UserRegistered(event) = event else {
+            return Err("the user was never registered");
         };
+        let mut row = Self::registered(recorded, event)?;
+        row.pass(recorded)?;
         Ok(row)
     }
 
-    fn registered(recorded: &RecordedEvent, event: UserRegistered) -> Result<Self, &'static str> {
-        let UserKey { tenant, id } = user_key(recorded).ok_or("the user's id is not a UUID")?;
+    /// Folds in place; after an error the row is of no use.
+    fn next(&mut self, recorded: EventRef<'_>, event: UserEvent) -> Result<(), &'static str> {
+        if matches!(event, UserEvent::UserRegistered(_)) {
+            return Err("the user is registered already");
+        }
+        self.change(event);
+        self.pass(recorded)
+    }
+
+    fn pass(&mut self, recorded: EventRef<'_>) -> Result<(), &'static str> {
+        // A gap is no contradiction: the engine proves that no position is skipped, so what is
+        // missing was discarded by an operator, and the user's later events must still count.
+        if recorded.sequence <= self.version {
+            return Err("the event is older than the row");
+        }
+        self.version = recorded.sequence;
+        self.display_name = match self.status {
+            UserStatus::Active => self.name.as_deref().map(shown),
+            UserStatus::Deactivated => Some(DEACTIVATED_NAME.to_owned()),
+        };
+        Ok(())
+    }
+
+    fn registered(recorded: EventRef<'_>, event: UserRegistered) -> Result<Self, &'static str> {
+        let id = Uuid::try_parse(recorded.aggregate_id);
+        let tenant = TenantId::parse(recorded.tenant);
         let created_at = event.registered_at.trunc_subsecs(6);
         Ok(Self {
-            tenant,
-            id,
+            tenant: tenant.map_err(|_| "the user's tenant is none")?,
+            id: id.map_err(|_| "the user's id is not a UUID")?,
             version: 0,
             status: UserStatus::Active,
             email_key: kept_key(&event.email, event.email_key),
@@ -254,7 +269,12 @@ fn kept_key(email: &Personal<String>, key: EmailKey) -> Option<EmailKey> {
 }
 
 fn shown(name: &str) -> String {
-    name.trim().nfc().collect()
+    let name = name.trim();
+    if name.is_ascii() {
+        name.to_owned()
+    } else {
+        name.nfc().collect()
+    }
 }
 
 fn user_key(recorded: &RecordedEvent) -> Option<UserKey> {
@@ -331,14 +351,17 @@ fn fold_one(table: &mut Table, recorded: &RecordedEvent) -> Result<UserRow, Appl
     let position = recorded.address.position;
     let reason = "the user's id is not a UUID";
     let key = user_key(recorded).ok_or(ApplyError::Fold { position, reason })?;
-    fold_event(table.remove(&key), recorded)
+    let event = read(recorded.borrowed())?;
+    UserRow::fold(table.remove(&key), recorded.borrowed(), event)
+        .map_err(|reason| ApplyError::Fold { position, reason })
 }
 
-/// The row after one more event, as it is stored.
-fn fold_event(before: Option<UserRow>, recorded: &RecordedEvent) -> Result<UserRow, ApplyError> {
+fn read(recorded: EventRef<'_>) -> Result<UserEvent, ApplyError> {
     let position = recorded.address.position;
-    let payload = recorded.payload.get();
-    let event = events::decode(&recorded.event_type, recorded.event_version, payload)
-        .map_err(|source| ApplyError::Decode { position, source })?;
-    UserRow::fold(before, recorded, event).map_err(|reason| ApplyError::Fold { position, reason })
+    events::decode(
+        recorded.event_type,
+        recorded.event_version,
+        recorded.payload,
+    )
+    .map_err(|source| ApplyError::Decode { position, source })
 }

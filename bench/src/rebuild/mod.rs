@@ -73,8 +73,16 @@ pub(crate) async fn run(args: RebuildArgs) -> anyhow::Result<()> {
     admin.execute("checkpoint").await?;
     let events = args.events;
     say(&format!(
-        "\n{events} events, {} at a time; events a second\n\n{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}{:>10}\n",
-        args.parallelism, "bare", "decoded", "build", "rebuild", "by bare", "by decoded", "load"
+        "\n{events} events, {} at a time; events a second\n\n{:>12}{:>12}{:>12}{:>12}{:>10}{:>12}{:>10}  {}\n",
+        args.parallelism,
+        "bare",
+        "decoded",
+        "build",
+        "rebuild",
+        "by bare",
+        "by decoded",
+        "load",
+        "seconds of each phase"
     ))?;
     let mut ratios = Vec::new();
     for _ in 0..args.rounds {
@@ -87,10 +95,11 @@ pub(crate) async fn run(args: RebuildArgs) -> anyhow::Result<()> {
             rate(events, report.seconds),
         );
         say(&format!(
-            "{bare:>12.0}{decoded:>12.0}{build:>12.0}{whole:>12.0}{:>10.2}{:>12.2}{:>10}\n",
+            "{bare:>12.0}{decoded:>12.0}{build:>12.0}{whole:>12.0}{:>10.2}{:>12.2}{:>10}  {}\n",
             whole / bare,
             whole / decoded,
-            load()
+            load(),
+            phases(&report)
         ))?;
         ratios.push(whole / bare);
     }
@@ -144,6 +153,14 @@ fn rate(events: usize, seconds: f64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let events = events as f64;
     events / seconds
+}
+
+fn phases(report: &Report) -> String {
+    let phases = report.phases.iter();
+    let phases: Vec<_> = phases
+        .map(|(phase, seconds)| format!("{phase} {seconds:.2}"))
+        .collect();
+    phases.join(", ")
 }
 
 /// How busy the machine is with everything that runs on it.

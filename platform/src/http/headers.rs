@@ -76,21 +76,21 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
         .ok_or_else(|| wrong("must be * or one ETag as we gave it, such as \"v7\""))
 }
 
-/// The strong ETag of a stream's version: `"v7"`, with the revision of the projection that shows it
-/// `"v7.3"`. After a fork the same version of a stream can be another event, so from the second
+/// The strong ETag of a stream's version: `"v7"`, with the generation of the rows that show it
+/// `"v7.3"`: a rebuild may show the same version otherwise, also by the same fold. After a fork the same version of a stream can be another event, so from the second
 /// incarnation of the store on the tag names it: `"v7.3.i2"`. Equal tags are of one history.
 #[must_use]
-pub fn version_tag(version: i64, revision: Option<i32>, incarnation: i32) -> String {
-    let revision = revision.map(|revision| format!(".{revision}"));
+pub fn version_tag(version: i64, generation: Option<i32>, incarnation: i32) -> String {
+    let generation = generation.map(|generation| format!(".{generation}"));
     let incarnation = (incarnation > 1).then(|| format!(".i{incarnation}"));
-    let (revision, incarnation) = (
-        revision.unwrap_or_default(),
+    let (generation, incarnation) = (
+        generation.unwrap_or_default(),
         incarnation.unwrap_or_default(),
     );
-    format!("\"v{version}{revision}{incarnation}\"")
+    format!("\"v{version}{generation}{incarnation}\"")
 }
 
-/// What [`version_tag`] made; the revision does not count.
+/// What [`version_tag`] made; the generation does not count.
 fn version_of(tag: &str) -> Option<IfMatch> {
     let inner = tag.strip_prefix("\"v")?.strip_suffix('"')?;
     let (inner, incarnation) = match inner.split_once(".i") {
@@ -98,7 +98,7 @@ fn version_of(tag: &str) -> Option<IfMatch> {
         None => (inner, 1),
     };
     let version = match inner.split_once('.') {
-        Some((version, revision)) => number(revision).and(Some(version))?,
+        Some((version, generation)) => number(generation).and(Some(version))?,
         None => inner,
     };
     Some(IfMatch::Version {
@@ -215,10 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn if_match_compares_the_version_and_ignores_the_revision() {
+    fn if_match_compares_the_version_and_ignores_the_generation() {
         let read = |text: &str| if_match(&headers(&[("if-match", text)]));
-        for (revision, incarnation) in [(None, 1), (Some(3), 1), (None, 2), (Some(3), 12)] {
-            let tag = version_tag(7, revision, incarnation);
+        for (generation, incarnation) in [(None, 1), (Some(3), 1), (None, 2), (Some(3), 12)] {
+            let tag = version_tag(7, generation, incarnation);
             let seven = IfMatch::Version {
                 version: 7,
                 incarnation,

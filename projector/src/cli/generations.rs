@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::connect::ConnectArgs;
 use super::output::say;
 use super::rebuild::named;
-use crate::rebuild::{gc, rollback};
+use crate::rebuild::gc::{self, Garbage};
+use crate::rebuild::rollback;
 
 /// What to show again.
 #[derive(Debug, clap::Args)]
@@ -54,17 +55,22 @@ pub(super) async fn gc(args: GcArgs) -> anyhow::Result<()> {
     if garbage.is_empty() {
         return say("there is nothing to drop");
     }
-    if args.yes {
-        gc::drop_all(&pool, projection, &garbage).await?;
-    }
-    let verb = if args.yes { "dropped" } else { "would drop" };
-    for one in garbage {
+    let told = |verb: &str, one: Garbage| {
         let (generation, state) = (one.generation, one.state);
-        say(format!("{verb} generation {generation} ({state})"))?;
+        say(format!("{verb} generation {generation} ({state})"))
+    };
+    if !args.yes {
+        garbage
+            .iter()
+            .try_for_each(|&one| told("would drop", one))?;
+        return say("say --yes to drop them");
     }
-    if args.yes {
-        Ok(())
-    } else {
-        say("say --yes to drop them")
-    }
+    let mut said = Ok(());
+    let tell = |one, dropped| {
+        let verb = if dropped { "dropped" } else { "did not drop" };
+        let told = told(verb, one);
+        said = std::mem::replace(&mut said, Ok(())).and(told);
+    };
+    gc::drop_all(&pool, projection, &garbage, tell).await?;
+    said
 }

@@ -16,13 +16,16 @@ const CLEAR_SCREEN: &str = "\x1b[2J\x1b[H";
 /// The columns that do not explain themselves.
 const LEGEND: &str = "\
 Columns:
-  STATE        active is served; filling is not yet; standby was, and can be again; paused is fed
-               by nobody until it is resumed
+  STATE        active is served; filling is not yet; building is filled by `projector rebuild`,
+               and by no daemon; standby was served, and can be again; paused is fed by nobody until
+               it is resumed
   POSITION     the last event that the partition's rows contain
   HEAD         the last event of the partition in the event store
-  LAG          how many events lie between the two; LAG SECONDS, since when
+  LAG          how many events lie between the two; LAG SECONDS, since when; - for what is neither
+               served nor can be fed, because it does not come up by waiting
   PARKED       keys whose events wait for an operator; see `projector parked list`
-  FED          whether a live `projector run` holds the partition's lease and so feeds it now";
+  FED          whether a live `projector run` holds the partition's lease and so feeds it now;
+               \"nobody can\": no live one has the revision of that fold";
 
 /// What to show, and how.
 #[derive(Debug, clap::Args)]
@@ -92,12 +95,26 @@ fn shown(standings: &[Standing]) -> String {
             one.partition.to_string(),
             one.position.to_string(),
             one.head.to_string(),
-            one.lag_events.to_string(),
-            format!("{:.1}", one.lag_seconds),
+            lag_of(one, one.lag_events.to_string()),
+            lag_of(one, format!("{:.1}", one.lag_seconds)),
             one.parked_keys.to_string(),
-            if one.fed { "yes" } else { "no" }.to_owned(),
+            fed(one),
             one.source.clone(),
         ]);
     }
     text(&table)
+}
+
+fn lag_of(one: &Standing, lag: String) -> String {
+    let is_left = !one.feedable && matches!(one.state.as_str(), "filling" | "standby");
+    if is_left { "-".to_owned() } else { lag }
+}
+
+fn fed(one: &Standing) -> String {
+    match (one.fed, one.feedable) {
+        _ if one.state == "building" => "by the rebuild".to_owned(),
+        (true, _) => "yes".to_owned(),
+        (false, true) => "no".to_owned(),
+        (false, false) => format!("nobody can (revision {})", one.revision),
+    }
 }

@@ -7,7 +7,7 @@ use events::{Address, IncarnationLog, Partition};
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::lease::LeaseScope;
-use super::switch::{BEGIN_SWITCH, NOTIFY, Switch, identifier};
+use super::switch::{BEGIN_SWITCH, Made, NOTIFY, Switch, identifier};
 
 /// What readers may do with a generation; the texts are the table's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,9 +276,10 @@ async fn activate(
         tables,
         shown: shown.map(|shown| shown.number),
         next: next.number,
+        proven: None,
     };
-    let switched =
-        holds_first_lease(&mut transaction, scope).await? && switch.make(&mut transaction).await?;
+    let switched = holds_first_lease(&mut transaction, scope).await?
+        && switch.make(&mut transaction).await? == Made::Yes;
     if switched {
         transaction.commit().await?;
         switch.tell();

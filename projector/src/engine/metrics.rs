@@ -3,9 +3,9 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
-    register_int_gauge_vec,
+    GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    register_gauge_vec, register_histogram_vec, register_int_counter, register_int_counter_vec,
+    register_int_gauge, register_int_gauge_vec,
 };
 
 use read_model::projection::Projection;
@@ -34,6 +34,16 @@ checkpoint_gauge!(
     /// Age of the first event that is not applied.
     LAG_SECONDS, "projection_lag_seconds", "Age of the first event that was not applied yet"
 );
+
+/// How far a rebuild is, while there is one.
+pub(crate) static REBUILD_PROGRESS: LazyLock<GaugeVec> = LazyLock::new(|| {
+    register_gauge_vec!(
+        "rebuild_progress_ratio",
+        "Events up to the heads that finished slices of a rebuild hold, 0 to 1",
+        &["projection"]
+    )
+    .expect(REGISTERED_ONCE)
+});
 
 /// Keys that are parked.
 pub(crate) static PARKED_KEYS: LazyLock<IntGaugeVec> = LazyLock::new(|| {

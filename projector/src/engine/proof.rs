@@ -2,7 +2,7 @@
 //! that it has passed, kept in the transaction that moves it. Rebuilds keep one.
 
 use event_store::digest::Digest;
-use events::RecordedEvent;
+use events::{EventRef, RecordedEvent};
 use sqlx::{PgConnection, PgExecutor, Row};
 
 use super::checkpoint::CheckpointKey;
@@ -36,6 +36,12 @@ impl Proof {
             .iter()
             .for_each(|event| self.digest.add_recorded(event));
         self
+    }
+
+    /// Adds one more event, which was applied.
+    pub(crate) fn add_applied(&mut self, event: EventRef<'_>) {
+        self.applied += 1;
+        self.digest.add_borrowed(event);
     }
 
     /// Keeps it.

@@ -17,7 +17,11 @@ select g.projection, g.generation, g.revision, g.state, c.partition, c.incarnati
             and p.partition = c.partition and p.discarded_at is null),
     g.state <> 'building' and l.owner is not null and l.expires_at > clock_timestamp(),
     coalesce(o.paused, false),
-    case when c.kafka_offset is null then 'postgres' else 'kafka' end
+    case when c.kafka_offset is null then 'postgres' else 'kafka' end,
+    g.state <> 'building' and exists (
+        select from projection.daemon as d
+        where d.projection = g.projection and d.revision = g.revision
+            and d.expires_at > clock_timestamp())
 from projection.generation as g
 join projection.checkpoint as c using (projection, generation)
 join event_store.partition_head as h using (partition)
@@ -55,6 +59,8 @@ pub struct Standing {
     pub parked_keys: i64,
     /// Whether a live daemon feeds it.
     pub fed: bool,
+    /// Whether there is a live daemon that could feed it, because it has the generation's revision.
+    pub feedable: bool,
     /// Whether an operator has paused the projection.
     pub paused: bool,
     /// Who gave the last batch: `kafka` or `postgres`.
@@ -76,6 +82,16 @@ pub async fn read(
     rows.iter().map(standing).collect()
 }
 
+/// How much of what there is a generation holds, 0 to 1; none of a generation that is not there.
+pub(crate) fn progress<'s>(of: impl Iterator<Item = &'s Standing>) -> Option<f64> {
+    let sum =
+        |(position, head, _), one: &Standing| (position + one.position, head + one.head, true);
+    let (position, head, is_there) = of.fold((0_i64, 0_i64, false), sum);
+    #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+    let ratio = position as f64 / head.max(1) as f64;
+    is_there.then_some(ratio.min(1.0))
+}
+
 fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
     let partition = Partition::try_from(row.try_get::<i32, _>(4)?)
         .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
@@ -92,6 +108,7 @@ fn standing(row: &PgRow) -> Result<Standing, sqlx::Error> {
         lag_seconds: row.try_get(9)?,
         parked_keys: row.try_get(10)?,
         fed: row.try_get(11)?,
+        feedable: row.try_get(14)?,
         paused: row.try_get(12)?,
         source: row.try_get(13)?,
     })

@@ -1,6 +1,7 @@
 //! The switch: another generation is shown. Daemons show a first fill by it, a rebuild what it has
 //! proven, and an operator what was shown before.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
@@ -26,8 +27,8 @@ where projection = $1 and (generation = $2 or state = 'active')
 order by generation
 for no key update";
 
-const LOCK_SHOWN: &str = "
-select position
+const LOCK_CHECKPOINTS: &str = "
+select partition, position
 from projection.checkpoint
 where projection = $1 and generation = $2
 order by partition
@@ -59,15 +60,33 @@ pub(crate) struct Switch<'a> {
     /// The one that is shown until then; none before the first.
     pub(crate) shown: Option<i32>,
     pub(crate) next: i32,
+    /// By partition, up to where the next one has proven itself, when only what is proven may be
+    /// shown.
+    pub(crate) proven: Option<&'a [AtomicI64]>,
+}
+
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// It is made when the caller commits; otherwise the caller rolls back.
+    Yes,
+    /// The next generation is not far enough yet.
+    NotYet,
+    /// Another generation is shown than was to be replaced, or the next one is gone: no later try
+    /// can be made either.
+    Overtaken,
 }
 
 impl Switch<'_> {
     /// Makes it in the caller's transaction, which began with [`BEGIN_SWITCH`]. Whoever feeds the
     /// next generation goes on meanwhile. The views are locked last, so no reader waits while it
-    /// comes up. Returns whether it was made; otherwise the caller rolls back.
-    pub(crate) async fn make(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        if !self.is_as_it_was(connection).await? || !self.comes_up(connection).await? {
-            return Ok(false);
+    /// comes up.
+    pub(crate) async fn make(&self, connection: &mut PgConnection) -> Result<Made, sqlx::Error> {
+        if !self.is_as_it_was(connection).await? {
+            return Ok(Made::Overtaken);
+        }
+        if !self.comes_up(connection).await? || !self.is_proven(connection).await? {
+            return Ok(Made::NotYet);
         }
         for table in self.tables {
             let table = identifier(table)?;
@@ -83,7 +102,7 @@ impl Switch<'_> {
         activate.execute(&mut *connection).await?;
         let notify = sqlx::query(NOTIFY).bind(self.projection);
         notify.execute(&mut *connection).await?;
-        Ok(true)
+        Ok(Made::Yes)
     }
 
     /// Says that it was committed.
@@ -121,7 +140,8 @@ impl Switch<'_> {
         let Some(shown) = self.shown else {
             return Ok(true);
         };
-        let query = sqlx::query(LOCK_SHOWN).bind(self.projection).bind(shown);
+        let query = sqlx::query(LOCK_CHECKPOINTS);
+        let query = query.bind(self.projection).bind(shown);
         query.execute(&mut *connection).await?;
         let begun = Instant::now();
         loop {
@@ -137,6 +157,27 @@ impl Switch<'_> {
             }
             tokio::time::sleep(CATCH_UP_POLL).await;
         }
+    }
+}
+
+impl Switch<'_> {
+    /// Whether the next generation stands nowhere past what it has proven. It is held still from
+    /// here on, so that nothing unproven is in what is shown.
+    async fn is_proven(&self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let Some(proven) = self.proven else {
+            return Ok(true);
+        };
+        let query = sqlx::query(LOCK_CHECKPOINTS).bind(self.projection);
+        for row in query.bind(self.next).fetch_all(connection).await? {
+            let (partition, position): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
+            let proven = usize::try_from(partition)
+                .ok()
+                .and_then(|at| proven.get(at));
+            if proven.is_none_or(|proven| position > proven.load(Ordering::Relaxed)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -11,16 +11,20 @@ use read_model::Applied;
 use super::checkpoint::CheckpointKey;
 use super::cursor::Cursor;
 use super::source::Stretch;
+use super::standing::Standing;
 use super::{Engine, metrics, standing};
 use crate::cache::{Committed, Queue};
 
 impl Engine {
-    /// Tells the lag metrics of what this engine feeds.
+    /// Tells the lag metrics of what this engine feeds, and how far rebuilds are. What no live
+    /// daemon can feed has no lag that anybody could wait for.
     pub(crate) async fn tell_lag(&self) -> Result<(), sqlx::Error> {
-        for standing in standing::read(&self.inner.pool, None).await? {
+        let standings = standing::read(&self.inner.pool, None).await?;
+        self.tell_rebuilds(&standings);
+        for standing in standings {
             let held = self.plan().holds(&standing.projection);
             let fed_here = held.contains(&Partition(standing.partition));
-            if !fed_here || standing.state == "building" {
+            if !fed_here || !standing.feedable {
                 continue;
             }
             let generation = standing.generation.to_string();
@@ -37,6 +41,24 @@ impl Engine {
             metrics::LAG_SECONDS.with_label_values(&labels).set(seconds);
         }
         Ok(())
+    }
+
+    /// A rebuild is a process of its own without a port, so the daemons tell how far its
+    /// checkpoints are; while there is none, nothing is told.
+    fn tell_rebuilds(&self, standings: &[Standing]) {
+        for projection in &self.inner.projections {
+            let labels = [projection.name()];
+            let building = standings
+                .iter()
+                .filter(|one| one.projection == projection.name() && one.state == "building");
+            match standing::progress(building) {
+                Some(ratio) => metrics::REBUILD_PROGRESS
+                    .with_label_values(&labels)
+                    .set(ratio),
+                // It is an error when there was nothing to remove.
+                None => drop(metrics::REBUILD_PROGRESS.remove_label_values(&labels)),
+            }
+        }
     }
 
     pub(super) fn publish(&self, batch: &Arc<Committed>) {

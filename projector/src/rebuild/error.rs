@@ -7,7 +7,7 @@ use read_model::projection::ApplyError;
 
 use super::report::Difference;
 
-/// Why there was no switch.
+/// Why a run failed. There was no switch, unless it says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
     /// Another process rebuilds the projection.
@@ -58,6 +58,34 @@ pub enum RebuildError {
         /// What did not happen.
         what: String,
     },
+    /// Another generation is shown than the one that was compared with.
+    #[error(
+        "another generation of {projection} was shown meanwhile, and what was built was compared \
+         with the former one; run it again: what is finished is kept"
+    )]
+    Overtaken {
+        /// The projection.
+        projection: &'static str,
+    },
+    /// The switch was made, and something failed after it.
+    #[error("generation {generation} is shown: the switch was made, and something failed after it")]
+    Switched {
+        /// The generation.
+        generation: i32,
+        /// What failed.
+        source: Box<RebuildError>,
+    },
+    /// The answer to the switch was lost, and the database could not be asked again.
+    #[error(
+        "whether generation {generation} is shown is not known: the answer was lost, and the \
+         database cannot be asked; `projector status` says it"
+    )]
+    Unanswered {
+        /// The generation.
+        generation: i32,
+        /// Why it cannot be asked.
+        source: sqlx::Error,
+    },
     /// The log cannot be read.
     #[error("the event store cannot be read; run it again: what is finished is kept")]
     Read(#[from] ReadError),
@@ -69,8 +97,7 @@ pub enum RebuildError {
     Database(#[from] sqlx::Error),
 }
 
-/// What does not add up. Nothing was switched, unless it was found in the tail that came while the
-/// switch was being committed: `projector status` says what is shown.
+/// What does not add up.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The events that were read are not those that were appended.

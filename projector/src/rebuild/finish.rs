@@ -3,14 +3,26 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::Run;
+use sqlx::PgConnection;
+
 use super::error::{RebuildError, Refusal};
 use super::follow::Follower;
 use super::verify::is_lock_timeout;
-use crate::engine::switch::{BEGIN_SWITCH, Switch};
+use super::{Rebuild, Run};
+use crate::engine::switch::{BEGIN_SWITCH, Made, Switch};
 
 /// How long to let readers and daemons go on before it is tried again.
 const AGAIN_WAIT: Duration = Duration::from_millis(50);
+
+/// How long the database is asked whether a switch was made whose answer was lost.
+const ASK_MAX: Duration = Duration::from_secs(10);
+
+/// Waits for a switch that is still on its way, which holds the row; the server ends it, if need be.
+const READ_IS_SHOWN: &str = "
+select state = 'active'
+from projection.generation
+where projection = $1 and generation = $2
+for share";
 
 const READ_INCARNATION: &str = "select max(number) from event_store.incarnation";
 
@@ -42,24 +54,30 @@ impl Run<'_> {
 
     async fn try_switch(&self) -> Result<(), RebuildError> {
         let begun = Instant::now();
-        while !self.attempt().await? {
+        loop {
+            match self.attempt().await? {
+                Made::Yes => return Ok(()),
+                Made::Overtaken => {
+                    let projection = self.rebuild.projection.name();
+                    return Err(RebuildError::Overtaken { projection });
+                }
+                Made::NotYet => {}
+            }
             let patience = self.rebuild.settings.patience;
             if begun.elapsed() > patience {
                 return Err(RebuildError::Impatient {
                     seconds: patience.as_secs(),
                     what: "no moment was found at which the new generation was as far as what is \
-                           shown and no reader held the view; or another generation was shown \
-                           meanwhile"
+                           shown and no reader held the view"
                         .to_owned(),
                 });
             }
             tokio::time::sleep(AGAIN_WAIT).await;
         }
-        Ok(())
     }
 
-    /// One try; whether it was made.
-    async fn attempt(&self) -> Result<bool, RebuildError> {
+    /// One try, committed when it was made.
+    async fn attempt(&self) -> Result<Made, RebuildError> {
         let rebuild = self.rebuild;
         let tables = rebuild.projection.tables();
         let switch = Switch {
@@ -67,6 +85,7 @@ impl Run<'_> {
             tables: &tables,
             shown: self.ground.live.map(|live| live.number),
             next: self.ground.generation,
+            proven: Some(&self.proven),
         };
         let mut transaction = rebuild.pool.begin_with(BEGIN_SWITCH).await?;
         self.lease.lock(&mut transaction).await?;
@@ -77,35 +96,64 @@ impl Run<'_> {
             return Err(RebuildError::Forked);
         }
         let made = match switch.make(&mut transaction).await {
-            Err(error) if is_lock_timeout(&error) => false,
+            Err(error) if is_lock_timeout(&error) => Made::NotYet,
             made => made?,
         };
-        if !made {
+        if made != Made::Yes {
             transaction.rollback().await?;
-            return Ok(false);
+            return Ok(made);
         }
         if !rebuild.allowed.parked {
-            let parked: Option<(i64, String, String)> = sqlx::query_as(FIND_PARKED)
-                .bind(switch.projection)
-                .bind(switch.next)
-                .fetch_optional(&mut *transaction)
-                .await?;
-            if let Some((count, first, reason)) = parked {
-                let refusal = Refusal::Parked {
-                    count,
-                    first,
-                    reason,
-                };
-                return Err(refusal.into());
-            }
+            self.find_parked(&mut transaction).await?;
         }
         sqlx::query(VOID_FILLS)
             .bind(switch.projection)
             .bind(rebuild.projection.revision())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        rebuild.switching.store(switch.next, Ordering::Relaxed);
+        if let Err(error) = transaction.commit().await
+            && !rebuild.is_shown(switch.next).await?
+        {
+            return Err(error.into());
+        }
         switch.tell();
-        Ok(true)
+        Ok(Made::Yes)
+    }
+
+    async fn find_parked(&self, connection: &mut PgConnection) -> Result<(), RebuildError> {
+        let parked: Option<(i64, String, String)> = sqlx::query_as(FIND_PARKED)
+            .bind(self.rebuild.projection.name())
+            .bind(self.ground.generation)
+            .fetch_optional(connection)
+            .await?;
+        let Some((count, first, reason)) = parked else {
+            return Ok(());
+        };
+        let refusal = Refusal::Parked {
+            count,
+            first,
+            reason,
+        };
+        Err(refusal.into())
+    }
+}
+
+impl Rebuild {
+    /// Whether the generation is shown, once its switch has ended.
+    pub(super) async fn is_shown(&self, generation: i32) -> Result<bool, RebuildError> {
+        let begun = Instant::now();
+        loop {
+            let query = sqlx::query_scalar(READ_IS_SHOWN)
+                .bind(self.projection.name())
+                .bind(generation);
+            match query.fetch_optional(&self.pool).await {
+                Ok(is_shown) => return Ok(is_shown.unwrap_or(false)),
+                Err(source) if begun.elapsed() > ASK_MAX => {
+                    return Err(RebuildError::Unanswered { generation, source });
+                }
+                Err(_) => tokio::time::sleep(AGAIN_WAIT).await,
+            }
+        }
     }
 }

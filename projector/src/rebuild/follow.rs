@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use event_store::store_info::{self, HeadInfo};
-use events::Partition;
+use events::{Partition, RecordedEvent};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::Run;
 use super::error::{RebuildError, Refusal};
 use super::report::PartitionProof;
-use super::slice::prove;
 use crate::engine::batch::Pace;
 use crate::engine::checkpoint;
 use crate::engine::cursor::{Batch, BatchEnd, Cursor};
@@ -37,6 +36,8 @@ where projection = $1 and generation = $2 and partition = $3 and position <= $4"
 pub(super) struct Follower<'r> {
     run: &'r Run<'r>,
     cursor: Cursor,
+    /// The head that it is coming up to.
+    head: Option<HeadInfo>,
 }
 
 impl<'r> Follower<'r> {
@@ -62,7 +63,11 @@ impl<'r> Follower<'r> {
         cursor.load_parked(pool, from.parked_version).await?;
         cursor.given_up = run.ground.given_up(partition).await?.into_iter().collect();
         cursor.proof = Some(proof);
-        Ok(Self { run, cursor })
+        Ok(Self {
+            run,
+            cursor,
+            head: None,
+        })
     }
 
     /// Up to where it has come.
@@ -80,7 +85,18 @@ impl<'r> Follower<'r> {
 
     /// Whether the digest is the head's, when it stands there.
     pub(super) fn prove(&self, head: &HeadInfo) -> Result<(), RebuildError> {
-        prove(head, self.position(), self.proof().digest)
+        self.run.prove(head, self.position(), self.proof().digest)
+    }
+
+    /// The same before it is committed, of events that come up to the head.
+    fn prove_ahead(&self, events: &[RecordedEvent]) -> Result<(), RebuildError> {
+        let last = events.last().map(|last| last.address.position);
+        let head = self.head.as_ref();
+        let Some(head) = head.filter(|head| Some(head.position) == last) else {
+            return Ok(());
+        };
+        let ahead = self.proof().after(events, 0);
+        self.run.prove(head, head.position, ahead.digest)
     }
 
     /// The same as [`Self::feed`], with progress, and with room made for the live projection.
@@ -123,7 +139,8 @@ impl<'r> Follower<'r> {
         Ok(())
     }
 
-    async fn apply(&mut self, events: &[events::RecordedEvent]) -> Result<(), RebuildError> {
+    async fn apply(&mut self, events: &[RecordedEvent]) -> Result<(), RebuildError> {
+        self.prove_ahead(events)?;
         let partition = self.partition();
         let rebuild = self.run.rebuild;
         let max = rebuild.settings.parked_keys_max;
@@ -148,6 +165,7 @@ impl<'r> Follower<'r> {
             return Err(RebuildError::Forked);
         }
         let behind = head.position - self.position();
+        self.head = Some(head.clone());
         self.feed(head.position).await?;
         self.prove(head)?;
         Ok(behind)

@@ -95,7 +95,8 @@ pub async fn find(
     Ok(garbage.collect())
 }
 
-/// Drops what was found. What a rebuild takes up again meanwhile is not dropped.
+/// Drops what was found. `tell` hears of each one whether it was dropped: what is shown again
+/// meanwhile is not, and what is gone already is not dropped twice.
 ///
 /// # Errors
 /// [`RebuildError::Busy`] when a rebuild runs; the database's.
@@ -103,26 +104,31 @@ pub async fn drop_all(
     pool: &PgPool,
     projection: &'static dyn Projection,
     garbage: &[Garbage],
+    mut tell: impl FnMut(Garbage, bool),
 ) -> Result<(), RebuildError> {
     let lease = RebuildLease::take(pool, projection.name(), LEASE).await?;
-    let mut dropped = Ok(());
-    for one in garbage {
-        dropped = drop_generation(pool, &lease, projection, one.generation).await;
-        if dropped.is_err() {
-            break;
+    let mut ended = Ok(());
+    for &one in garbage {
+        match drop_generation(pool, &lease, projection, one.generation).await {
+            Ok(dropped) => tell(one, dropped),
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
         }
     }
     lease.release(pool).await;
-    dropped
+    ended
 }
 
-/// Drops one generation, unless it is shown or filled. The caller holds the rebuild's lease.
+/// Drops one generation, unless it is shown, filled or gone; whether it did. The caller holds the
+/// rebuild's lease.
 pub(super) async fn drop_generation(
     pool: &PgPool,
     lease: &RebuildLease,
     projection: &dyn Projection,
     generation: i32,
-) -> Result<(), RebuildError> {
+) -> Result<bool, RebuildError> {
     let begun = Instant::now();
     loop {
         match try_drop(pool, lease, projection, generation).await {
@@ -141,7 +147,7 @@ async fn try_drop(
     lease: &RebuildLease,
     projection: &dyn Projection,
     generation: i32,
-) -> Result<(), RebuildError> {
+) -> Result<bool, RebuildError> {
     let name = projection.name();
     let mut transaction = pool.begin_with(BEGIN_DROP).await?;
     lease.lock(&mut transaction).await?;
@@ -152,7 +158,7 @@ async fn try_drop(
         .await?;
     if may.is_none() {
         transaction.rollback().await?;
-        return Ok(());
+        return Ok(false);
     }
     for statement in [
         LOCK_CHECKPOINTS,
@@ -171,5 +177,5 @@ async fn try_drop(
     let notify = sqlx::query(NOTIFY).bind(name);
     notify.execute(&mut *transaction).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(true)
 }

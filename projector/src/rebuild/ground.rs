@@ -45,6 +45,9 @@ from projection.checkpoint
 where projection = $1 and generation = $2
 order by partition";
 
+/// Indexes are sorted in memory, and by several workers, when the memory is enough for each.
+const BEGIN_KEYS: &str = "begin; set local maintenance_work_mem = '256MB'";
+
 const READ_GIVEN_UP: &str = "
 select position
 from projection.parked
@@ -193,10 +196,10 @@ impl Ground {
             if self.is_bare() {
                 let name = identifier(self.projection.name())?;
                 let add = format!("select read_model.create_{name}_keys($1)");
-                sqlx::query(&add)
-                    .bind(self.generation)
-                    .execute(&self.pool)
-                    .await?;
+                let mut transaction = self.pool.begin_with(BEGIN_KEYS).await?;
+                let query = sqlx::query(&add).bind(self.generation);
+                query.execute(&mut *transaction).await?;
+                transaction.commit().await?;
             }
             Ok(())
         };
@@ -204,7 +207,7 @@ impl Ground {
     }
 
     /// Lets the planner know what the tables hold.
-    pub(super) async fn analyze(&self) -> Result<(), sqlx::Error> {
+    pub(super) async fn analyze(&self) -> Result<(), RebuildError> {
         for table in self.projection.tables() {
             let analyze = format!(
                 "analyze read_model.{}_g{}",

@@ -29,6 +29,7 @@ mod throttle;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Instant;
 
 use event_store::store_info::{self, HeadInfo};
@@ -58,6 +59,8 @@ pub struct Rebuild {
     allowed: Allowed,
     purpose: Purpose,
     progress: Arc<Progress>,
+    /// The generation whose switch was sent to be committed; 0 before.
+    switching: AtomicI32,
 }
 
 /// What a run stands on: its lease, its generation, and the heads when it began.
@@ -66,6 +69,8 @@ struct Run<'a> {
     lease: &'a RebuildLease,
     ground: Ground,
     cut: Vec<HeadInfo>,
+    /// By partition, the head at which it has proven itself last.
+    proven: Vec<AtomicI64>,
     throttle: Throttle,
 }
 
@@ -89,6 +94,7 @@ impl Rebuild {
             allowed,
             purpose,
             progress: Arc::default(),
+            switching: AtomicI32::new(0),
         }
     }
 
@@ -102,8 +108,8 @@ impl Rebuild {
     /// kept, unless `restart`.
     ///
     /// # Errors
-    /// [`RebuildError`]; nothing was switched then, unless it came after the switch was sent to be
-    /// committed: `projector status` says what is shown.
+    /// [`RebuildError`]; nothing was switched then, unless it is [`RebuildError::Switched`] or, when
+    /// that could not be found out, [`RebuildError::Unanswered`].
     pub async fn run(&self, restart: bool) -> Result<Report, RebuildError> {
         let name = self.projection.name();
         let lease = RebuildLease::take(&self.pool, name, self.settings.lease).await?;
@@ -111,27 +117,47 @@ impl Rebuild {
             ended = self.work(&lease, restart) => ended,
             lost = lease.keep(&self.pool) => Err(lost),
         };
+        let ended = match ended {
+            Err(error) => Err(self.told_truly(error).await),
+            report => report,
+        };
         lease.release(&self.pool).await;
         ended
+    }
+
+    /// What failed, and that the switch was made before, if it was.
+    async fn told_truly(&self, error: RebuildError) -> RebuildError {
+        let generation = self.switching.load(Ordering::Relaxed);
+        if generation == 0 || matches!(error, RebuildError::Unanswered { .. }) {
+            return error;
+        }
+        let source = Box::new(error);
+        match self.is_shown(generation).await {
+            Ok(true) => RebuildError::Switched { generation, source },
+            Ok(false) => *source,
+            Err(unanswered) => unanswered,
+        }
     }
 
     async fn work(&self, lease: &RebuildLease, restart: bool) -> Result<Report, RebuildError> {
         let begun = Instant::now();
         let ground = Ground::prepare(self, lease, restart).await?;
+        let name = self.projection.name();
+        let cut = store_info::heads(&self.pool).await?;
         let run = Run {
             rebuild: self,
             lease,
-            cut: store_info::heads(&self.pool).await?,
-            throttle: Throttle::new(&self.pool, self.projection.name(), self.settings),
+            proven: cut.iter().map(|_| AtomicI64::new(0)).collect(),
+            cut,
+            throttle: Throttle::begin(&self.pool, name, self.settings).await,
             ground,
         };
         let (events, building) = run.build().await?;
         self.progress.enter(Phase::Keys);
         run.ground.add_keys().await?;
-        run.ground.analyze().await?;
         let mut followers = run.followers().await?;
         self.progress.enter(Phase::Verify);
-        let differences = run.verify(&mut followers).await?;
+        let (differences, ()) = tokio::try_join!(run.verify(&mut followers), run.ground.analyze())?;
         self.progress.enter(Phase::CatchUp);
         run.catch_up(&mut followers).await?;
         let partitions = run.count(&followers).await?;
@@ -153,6 +179,7 @@ impl Rebuild {
             events,
             build_seconds: building.as_secs_f64(),
             seconds: begun.elapsed().as_secs_f64(),
+            phases: self.progress.times(),
             partitions,
             differences,
         })

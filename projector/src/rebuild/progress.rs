@@ -1,6 +1,8 @@
 //! How far a rebuild is. Positions are dense, so what is left is known exactly.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// What a rebuild is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +53,7 @@ pub struct Progress {
     total: AtomicI64,
     done: AtomicI64,
     held_up: AtomicBool,
+    entered: Mutex<Vec<(Phase, Instant)>>,
 }
 
 impl Progress {
@@ -61,6 +64,19 @@ impl Progress {
 
     pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::Relaxed);
+        let mut entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        entered.push((phase, Instant::now()));
+    }
+
+    /// The phases that it was in, and how long each took, in seconds.
+    pub(super) fn times(&self) -> Vec<(&'static str, f64)> {
+        let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = entered.iter().skip(1).map(|&(_, at)| at);
+        let ends = ends.chain([Instant::now()]);
+        let times = entered.iter().zip(ends);
+        times
+            .map(|(&(phase, at), end)| (phase.as_str(), (end - at).as_secs_f64()))
+            .collect()
     }
 
     pub(super) fn add(&self, events: usize) {

@@ -23,6 +23,8 @@ pub struct Report {
     pub build_seconds: f64,
     /// How long everything took, in seconds.
     pub seconds: f64,
+    /// The phases in their order, and how long each took, in seconds.
+    pub phases: Vec<(&'static str, f64)>,
     /// What was proven of each partition.
     pub partitions: Vec<PartitionProof>,
     /// Differences that were allowed.

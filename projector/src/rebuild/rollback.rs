@@ -7,7 +7,7 @@ use sqlx::PgPool;
 
 use super::verify::is_lock_timeout;
 use crate::engine::generation::{self, Generations, State};
-use crate::engine::switch::{BEGIN_SWITCH, Switch};
+use crate::engine::switch::{BEGIN_SWITCH, Made, Switch};
 
 /// How long to let readers and daemons go on before it is tried again.
 const AGAIN_WAIT: Duration = Duration::from_millis(50);
@@ -56,11 +56,18 @@ pub enum RollbackError {
         /// Where, and how far.
         behind: String,
     },
-    /// Readers held the view, or somebody else switched.
-    #[error(
-        "no moment for the switch was found: readers hold the view, or another switch came first"
-    )]
+    /// Readers held the view.
+    #[error("no moment for the switch was found: readers hold the view")]
     NoMoment,
+    /// Somebody else switched, or dropped what was to be shown.
+    #[error(
+        "another generation was shown meanwhile, or generation {to} was dropped; \
+         `projector status` lists them"
+    )]
+    Overtaken {
+        /// The generation.
+        to: i32,
+    },
     /// The database failed.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
@@ -94,9 +101,15 @@ pub async fn rollback(
         tables: &tables,
         shown: Some(from),
         next: to,
+        proven: None,
     };
     let begun = Instant::now();
-    while !attempt(pool, switch).await? {
+    loop {
+        match attempt(pool, switch).await? {
+            Made::Yes => return Ok(RolledBack { from, to }),
+            Made::Overtaken => return Err(RollbackError::Overtaken { to }),
+            Made::NotYet => {}
+        }
         if begun.elapsed() > patience {
             let behind: Option<String> = sqlx::query_scalar(FIND_BEHIND)
                 .bind(name)
@@ -109,7 +122,6 @@ pub async fn rollback(
         }
         tokio::time::sleep(AGAIN_WAIT).await;
     }
-    Ok(RolledBack { from, to })
 }
 
 fn is_standby(known: &Generations, number: i32) -> bool {
@@ -117,13 +129,13 @@ fn is_standby(known: &Generations, number: i32) -> bool {
     of_number.any(|g| g.state == State::Standby)
 }
 
-async fn attempt(pool: &PgPool, switch: Switch<'_>) -> Result<bool, sqlx::Error> {
+async fn attempt(pool: &PgPool, switch: Switch<'_>) -> Result<Made, sqlx::Error> {
     let mut transaction = pool.begin_with(BEGIN_SWITCH).await?;
     let made = match switch.make(&mut transaction).await {
-        Err(error) if is_lock_timeout(&error) => false,
+        Err(error) if is_lock_timeout(&error) => Made::NotYet,
         made => made?,
     };
-    if made {
+    if made == Made::Yes {
         transaction.commit().await?;
         switch.tell();
     } else {

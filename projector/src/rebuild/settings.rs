@@ -46,10 +46,10 @@ impl Default for RebuildSettings {
 
 impl RebuildSettings {
     /// How many connections a run uses: a reader and a writer a slice, and the lease, the look at
-    /// the lag, a lock and a snapshot.
+    /// the lag, a lock, a snapshot and the statistics.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        u32::try_from(2 * self.parallelism + 4).unwrap_or(u32::MAX)
+        u32::try_from(2 * self.parallelism + 5).unwrap_or(u32::MAX)
     }
 }
 

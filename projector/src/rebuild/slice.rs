@@ -3,10 +3,13 @@
 //! event, more rows than the memory may hold, a projection without such a fold) is applied in
 //! batches instead.
 
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
 use event_store::digest::Digest;
 use event_store::store_info::HeadInfo;
-use events::RecordedEvent;
-use read_model::projection::{ApplyError, BulkFold, Target};
+use event_store::{ReadError, Stretch};
+use read_model::projection::{BulkFold, Target};
 
 use super::Run;
 use super::error::{RebuildError, Refusal};
@@ -18,7 +21,21 @@ use crate::engine::proof::Proof;
 struct Bulk {
     fold: Box<dyn BulkFold>,
     proof: Proof,
-    last: Option<RecordedEvent>,
+    last: Option<Last>,
+}
+
+/// The last event that was folded.
+#[derive(Clone, Copy)]
+struct Last {
+    position: i64,
+    recorded_at: DateTime<Utc>,
+}
+
+/// A stretch after it was folded.
+enum Folded {
+    Clean(Bulk),
+    /// There is an event in it that must be parked.
+    Poison,
 }
 
 impl Run<'_> {
@@ -46,18 +63,21 @@ impl Run<'_> {
         let Some(bulk) = self.fold(fold, head, to).await? else {
             return Ok(());
         };
-        let Some(last) = &bulk.last else {
+        let Some(Last {
+            position,
+            recorded_at,
+        }) = bulk.last
+        else {
             return Ok(());
         };
-        let position = last.address.position;
-        prove(head, position, bulk.proof.digest)?;
+        self.prove(head, position, bulk.proof.digest)?;
         let key = self.key(head.partition);
         let moved = Move {
             from: 0,
             epoch: self.lease.checkpoint_epoch(),
             to: position,
             incarnation: head.incarnation,
-            recorded_at: last.recorded_at,
+            recorded_at,
             kafka_offset: None,
         };
         let target = Target {
@@ -79,7 +99,7 @@ impl Run<'_> {
     }
 
     /// Folds until `to`, or until the memory is used up; nothing when there is poison, which must
-    /// be parked. Ranges are read ahead, and folded on threads of their own.
+    /// be parked. Stretches are read ahead, and folded on threads of their own.
     async fn fold(
         &self,
         fold: Box<dyn BulkFold>,
@@ -89,21 +109,22 @@ impl Run<'_> {
         let settings = self.rebuild.settings;
         let bytes_max = settings.memory_bytes / settings.parallelism.max(1);
         let reader = &self.rebuild.reader;
-        let mut ranges = reader.read_ahead(head.partition, 0, to, settings.range_events);
+        let mut stretches = reader.read_stretches(head.partition, 0, to, settings.range_events);
         let mut bulk = Bulk {
             fold,
             proof: Proof::default(),
             last: None,
         };
         let mut at = 0;
-        while let Some(range) = ranges.recv().await {
+        while let Some(stretch) = stretches.recv().await {
             self.throttle.pass(&self.rebuild.progress).await;
-            let events = range?;
-            let length = events.len();
-            let folded = tokio::task::spawn_blocking(move || bulk.take(events)).await;
+            let stretch = stretch?;
+            let length = stretch.len();
+            let folded = tokio::task::spawn_blocking(move || bulk.take(&stretch)).await;
             bulk = match folded {
-                Ok(Ok(folded)) => folded,
-                Ok(Err(_)) => return Ok(self.poisoned(at)),
+                Ok(Ok(Folded::Clean(folded))) => folded,
+                Ok(Ok(Folded::Poison)) => return Ok(self.poisoned(at)),
+                Ok(Err(error)) => return Err(error.into()),
                 Err(panic) if panic.is_panic() => return Ok(self.poisoned(at)),
                 Err(_) => return Err(RebuildError::LeaseLost),
             };
@@ -123,6 +144,29 @@ impl Run<'_> {
         Ok(Some(bulk))
     }
 
+    /// At a head, whose digest the append kept with its position, the digests must be the same. What
+    /// has proven itself may be shown.
+    pub(super) fn prove(
+        &self,
+        head: &HeadInfo,
+        position: i64,
+        computed: Digest,
+    ) -> Result<(), RebuildError> {
+        if position != head.position {
+            return Ok(());
+        }
+        if computed != head.digest {
+            return Err(RebuildError::Refused(Refusal::Digest {
+                partition: head.partition,
+                position,
+                computed,
+                kept: head.digest,
+            }));
+        }
+        self.proven[head.partition.index()].fetch_max(position, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// What was folded counts for nothing: it is read again in batches.
     fn poisoned(&self, folded: i64) -> Option<Bulk> {
         self.rebuild.progress.take_back(folded);
@@ -131,23 +175,18 @@ impl Run<'_> {
 }
 
 impl Bulk {
-    fn take(mut self, mut events: Vec<RecordedEvent>) -> Result<Self, ApplyError> {
-        self.fold.fold(&events)?;
-        self.proof = self.proof.after(&events, events.len());
-        self.last = events.pop().or(self.last);
-        Ok(self)
+    fn take(mut self, stretch: &Stretch) -> Result<Folded, ReadError> {
+        for event in stretch.events() {
+            let event = event?;
+            if self.fold.fold(event).is_err() {
+                return Ok(Folded::Poison);
+            }
+            self.proof.add_applied(event);
+            self.last = Some(Last {
+                position: event.address.position,
+                recorded_at: event.recorded_at,
+            });
+        }
+        Ok(Folded::Clean(self))
     }
-}
-
-/// At a head, whose digest the append kept with its position, the digests must be the same.
-pub(super) fn prove(head: &HeadInfo, position: i64, computed: Digest) -> Result<(), RebuildError> {
-    if position == head.position && computed != head.digest {
-        return Err(RebuildError::Refused(Refusal::Digest {
-            partition: head.partition,
-            position,
-            computed,
-            kept: head.digest,
-        }));
-    }
-    Ok(())
 }

@@ -24,22 +24,22 @@ pub(super) struct Throttle {
 }
 
 impl Throttle {
-    /// Watches the active generation of `projection`.
-    pub(super) fn new(pool: &PgPool, projection: &'static str, settings: RebuildSettings) -> Self {
-        let held_up = Arc::new(AtomicBool::new(false));
+    /// Looks at the active generation of `projection`, and watches it from then on.
+    pub(super) async fn begin(
+        pool: &PgPool,
+        projection: &'static str,
+        settings: RebuildSettings,
+    ) -> Self {
+        let lag_max = settings.live_lag_max;
+        let first = is_behind(pool, projection, lag_max).await;
+        let held_up = Arc::new(AtomicBool::new(first.unwrap_or(false)));
         let (pool, told) = (pool.clone(), Arc::clone(&held_up));
         let watch = tokio::spawn(async move {
             loop {
-                if let Ok(standings) = standing::read(&pool, Some(projection)).await {
-                    // What nobody feeds, or what is paused, does not come up by waiting.
-                    let lag = standings
-                        .iter()
-                        .filter(|one| one.state == "active" && one.fed && !one.paused)
-                        .map(|one| one.lag_seconds)
-                        .fold(0.0, f64::max);
-                    told.store(lag > settings.live_lag_max.as_secs_f64(), Ordering::Relaxed);
-                }
                 tokio::time::sleep(LOOK_INTERVAL).await;
+                if let Ok(behind) = is_behind(&pool, projection, lag_max).await {
+                    told.store(behind, Ordering::Relaxed);
+                }
             }
         });
         Self {
@@ -56,4 +56,14 @@ impl Throttle {
         }
         progress.set_held_up(false);
     }
+}
+
+/// What nobody feeds, or what is paused, does not come up by waiting.
+async fn is_behind(pool: &PgPool, projection: &str, max: Duration) -> Result<bool, sqlx::Error> {
+    let standings = standing::read(pool, Some(projection)).await?;
+    let fed = standings
+        .iter()
+        .filter(|one| one.state == "active" && one.fed && !one.paused);
+    let lag = fed.map(|one| one.lag_seconds).fold(0.0, f64::max);
+    Ok(lag > max.as_secs_f64())
 }

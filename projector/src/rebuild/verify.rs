@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use events::Partition;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use sqlx::{PgConnection, Row};
 
 use super::Run;
@@ -33,6 +34,12 @@ order by partition
 for update";
 
 const BEGIN_SNAPSHOT: &str = "begin isolation level repeatable read, read only";
+
+/// Others take part in the snapshot by its name.
+const EXPORT_SNAPSHOT: &str = "select pg_export_snapshot()";
+
+/// The rows of one side are to fit into it: a join that goes over files takes twice as long.
+const COMPARE_MEMORY: &str = "set local work_mem = '64MB'";
 
 /// The first statement of the snapshot.
 const FIND_EQUAL: &str = "
@@ -122,12 +129,47 @@ impl Run<'_> {
             .fetch_all(&mut *snapshot)
             .await?;
         held.rollback().await?;
-        for table in self.rebuild.projection.tables() {
-            let found = diff::compare(&mut snapshot, table, sides, &equal).await?;
-            found.into_iter().for_each(|one| merge(differences, one));
-        }
+        let found = self.compare(&mut snapshot, sides, &equal).await?;
+        found.into_iter().for_each(|one| merge(differences, one));
         snapshot.rollback().await?;
         Ok(equal.into_iter().collect())
+    }
+
+    /// The differences in these partitions as `snapshot` sees them, by several sessions.
+    async fn compare(
+        &self,
+        snapshot: &mut PgConnection,
+        sides: Sides,
+        partitions: &[i32],
+    ) -> Result<Vec<Difference>, RebuildError> {
+        let sessions = self.rebuild.settings.parallelism;
+        let share = partitions.len().div_ceil(sessions).max(1);
+        let name: String = sqlx::query_scalar(EXPORT_SNAPSHOT)
+            .fetch_one(snapshot)
+            .await?;
+        let shares = partitions.chunks(share);
+        let found: Vec<_> = stream::iter(shares.map(|one| self.compare_share(&name, sides, one)))
+            .buffer_unordered(sessions)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn compare_share(
+        &self,
+        snapshot: &str,
+        sides: Sides,
+        partitions: &[i32],
+    ) -> Result<Vec<Difference>, RebuildError> {
+        let begin =
+            format!("{BEGIN_SNAPSHOT}; set transaction snapshot '{snapshot}'; {COMPARE_MEMORY}");
+        let mut session = self.rebuild.pool.begin_with(begin).await?;
+        let mut found = Vec::new();
+        for table in self.rebuild.projection.tables() {
+            found.extend(diff::compare(&mut session, table, sides, partitions).await?);
+        }
+        session.rollback().await?;
+        Ok(found)
     }
 
     async fn lock(

@@ -112,6 +112,7 @@ async fn status_shows_position_head_and_lag_per_partition() {
         "{table}"
     );
     assert_eq!(table.lines().count(), 5, "{table}");
+    assert_eq!(table.matches("nobody can (revision 1)").count(), 4);
     assert_eq!(
         world.projector(&["status", "elsewhere"]).status.code(),
         Some(1)

@@ -9,19 +9,22 @@ use uuid::Uuid;
 use crate::people::mix;
 use crate::world::{PATIENCE, World};
 
-const EVENTS: usize = 50_000;
+const EVENTS_DEFAULT: usize = 50_000;
+
+/// Appended at a time.
+const EVENTS_AT_ONCE: usize = 50_000;
 
 const KILLS_DEFAULT: usize = 3;
 
 /// A kill comes at most so long after the start; a run that was quicker is begun anew.
 const KILLED_WITHIN: u64 = 2_500;
 
-/// `RUNNEL_KILLS`: `make kills` asks for more.
-fn kills() -> usize {
-    std::env::var("RUNNEL_KILLS").map_or(KILLS_DEFAULT, |number| number.parse().unwrap())
+/// `RUNNEL_KILLS` and `RUNNEL_REBUILD_EVENTS`: `make kills` asks for more.
+fn asked(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |number| number.parse().unwrap())
 }
 
-fn projector(world: &World, arguments: &[&str]) -> Command {
+pub(crate) fn projector(world: &World, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_projector"));
     command
         .args(arguments)
@@ -33,7 +36,7 @@ fn projector(world: &World, arguments: &[&str]) -> Command {
     command
 }
 
-const REBUILD: &[&str] = &[
+pub(crate) const REBUILD: &[&str] = &[
     "rebuild",
     "user_view",
     "--lease",
@@ -60,7 +63,7 @@ async fn killed(mut child: Child, seed: u64) -> bool {
 }
 
 /// Runs it again until the dead one's lease has run out.
-async fn rebuilt(world: &World) -> Output {
+pub(crate) async fn rebuilt(world: &World) -> Output {
     eventually(PATIENCE, || async {
         let output = projector(world, REBUILD).output().unwrap();
         let errors = text(&output.stderr);
@@ -74,10 +77,18 @@ async fn rebuilt(world: &World) -> Output {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_that_is_killed_again_and_again_and_run_again_equals_live() {
-    let (world, engine) = World::live(EVENTS).await;
+    let (mut world, engine) = World::live(0).await;
+    let mut left = asked("RUNNEL_REBUILD_EVENTS", EVENTS_DEFAULT);
+    while left > 0 {
+        let some = left.min(EVENTS_AT_ONCE);
+        world.append(some).await;
+        left -= some;
+    }
+    world.settle(&engine).await;
+    let kills = asked("RUNNEL_KILLS", KILLS_DEFAULT);
     let seed = Uuid::new_v4().as_u64_pair().0;
     let (mut killed_runs, mut runs) = (0, 0);
-    while killed_runs < kills() {
+    while killed_runs < kills {
         runs += 1;
         assert!(runs < 50, "no run is slow enough to be killed");
         let child = projector(&world, REBUILD).spawn().unwrap();

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use events::{Role, Scope, TenantId};
+use projector::rebuild::{Allowed, RebuildSettings};
 use read_model::user_view::reads;
 use sqlx::PgPool;
+use testkit::eventually;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::log;
 use crate::people::People;
-use crate::world::World;
+use crate::world::{PATIENCE, World, settings};
 
 /// Events of one burst, and the rest after it.
 const BURST: usize = 20;
@@ -72,6 +74,37 @@ async fn write_on(pool: PgPool, mut people: People, stop: Arc<AtomicBool>) -> Pe
         tokio::time::sleep(BURST_REST).await;
     }
     people
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_read_while_the_live_view_is_too_far_behind() {
+    let (mut world, engine) = World::live(2_000).await;
+    // Live has leases, and something to do; the events of tests are old.
+    engine.step().await;
+    world.append(200).await;
+    let settings = RebuildSettings {
+        live_lag_max: Duration::from_secs(5),
+        ..settings()
+    };
+    let rebuild = world.rebuild_with(settings, Allowed::default());
+    let progress = rebuild.progress();
+    let held_up = async {
+        eventually(PATIENCE, || async {
+            let is_held_up = progress.is_held_up();
+            if is_held_up { Ok(()) } else { Err(is_held_up) }
+        })
+        .await;
+        assert_eq!(progress.done(), 0);
+        world.settle(&engine).await;
+    };
+    let mut run = std::pin::pin!(rebuild.run(false));
+    tokio::select! {
+        ended = &mut run => panic!("it was to be held up: {ended:?}"),
+        () = held_up => {}
+    }
+    let report = run.await.unwrap();
+    assert!(report.switched);
+    world.assert_equal(1, report.generation).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

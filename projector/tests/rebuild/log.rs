@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use event_store::digest::Digest;
 use events::{Partition, RecordedEvent};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 
 const READ_HEADS: &str = "
 select partition, digest from event_store.partition_head order by partition for update";
@@ -34,6 +34,12 @@ from unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::int
 /// Appends `events`, which continue every partition that they touch.
 pub(crate) async fn append(pool: &PgPool, events: &[RecordedEvent]) {
     let mut transaction = pool.begin().await.unwrap();
+    append_in(&mut transaction, events).await;
+    transaction.commit().await.unwrap();
+}
+
+/// The same in a transaction of the caller.
+pub(crate) async fn append_in(transaction: &mut PgConnection, events: &[RecordedEvent]) {
     let heads: Vec<(i32, Vec<u8>)> = sqlx::query_as(READ_HEADS)
         .fetch_all(&mut *transaction)
         .await
@@ -85,7 +91,6 @@ pub(crate) async fn append(pool: &PgPool, events: &[RecordedEvent]) {
         .execute(&mut *transaction)
         .await
         .unwrap();
-    transaction.commit().await.unwrap();
 }
 
 fn column<'e, T>(

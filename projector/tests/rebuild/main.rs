@@ -12,4 +12,6 @@ mod load;
 mod log;
 mod people;
 mod refusals;
+mod stopped;
+mod switches;
 mod world;

@@ -5,7 +5,8 @@ use events::user::{
     UserActivityRecorded, UserDeactivated, UserEmailChanged, UserProfileUpdated, UserReactivated,
 };
 use events::user_fields::EmailKey;
-use events::{Patch, Personal, RecordedEvent, TenantId, UserEvent};
+use events::{Partition, PartitionCount, Patch, Personal, RecordedEvent, TenantId, UserEvent};
+use testkit::database::TEST_PARTITIONS;
 use testkit::history::{History, minute, registered, tenant};
 use uuid::Uuid;
 
@@ -35,6 +36,20 @@ impl People {
     /// So many more events.
     pub(crate) fn events(&mut self, count: usize) -> Vec<RecordedEvent> {
         (0..count).map(|_| self.next()).collect()
+    }
+
+    /// So many more events of users that there are, all of one partition and each of another user.
+    pub(crate) fn activities(&mut self, partition: u16, count: usize) -> Vec<RecordedEvent> {
+        let partitions = PartitionCount::new(TEST_PARTITIONS).unwrap();
+        let of = |(tenant, id): &&(TenantId, Uuid)| {
+            let partition_of = partitions.partition_of(tenant, &id.to_string());
+            partition_of == Partition(partition)
+        };
+        let users: Vec<_> = self.users.iter().filter(of).take(count).cloned().collect();
+        let events = users.iter();
+        events
+            .map(|(tenant, id)| self.record(tenant, *id, &activity(minute(1))))
+            .collect()
     }
 
     /// One more event of a user that there is, of a version that no binary knows.

@@ -2,23 +2,38 @@
 //! COPY.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::collections::hash_map::Entry;
 use std::mem::size_of;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use events::RecordedEvent;
+use events::EventRef;
 use events::stream::USER;
 use sqlx::PgConnection;
 
-use super::{UserRow, fold_event};
+use super::{UserRow, read};
 use crate::projection::{ApplyError, BulkFold, Target};
 
-/// Text is sent in pieces of about this size.
+/// Rows are sent in pieces of about this size.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What a row costs in the map besides its texts.
 const ROW_BYTES: usize = size_of::<UserRow>() + 2 * size_of::<i64>();
+
+/// COPY's binary form: a signature, no flags, no extension.
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+
+/// What stands in place of a row's number of fields after the last row.
+const TRAILER: [u8; 2] = (-1_i16).to_be_bytes();
+
+/// How many fields a row has.
+const FIELDS: i16 = 15;
+
+/// The length of a field that is null.
+const NULL: [u8; 4] = (-1_i32).to_be_bytes();
+
+/// 2000-01-01, from which PostgreSQL counts, in microseconds since 1970.
+const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 /// The users of one partition. A stream is known by its number there, which is cheaper to look up
 /// than tenant and id, and says the same.
@@ -30,13 +45,24 @@ pub(super) struct UserBulk {
 
 #[async_trait]
 impl BulkFold for UserBulk {
-    fn fold(&mut self, events: &[RecordedEvent]) -> Result<(), ApplyError> {
-        for recorded in events.iter().filter(|one| one.aggregate_type == USER) {
-            let before = self.rows.remove(&recorded.stream_no);
-            self.bytes -= before.as_ref().map_or(0, bytes);
-            let row = fold_event(before, recorded)?;
-            self.bytes += bytes(&row);
-            self.rows.insert(recorded.stream_no, row);
+    fn fold(&mut self, recorded: EventRef<'_>) -> Result<(), ApplyError> {
+        if recorded.aggregate_type != USER {
+            return Ok(());
+        }
+        let position = recorded.address.position;
+        let contradicts = |reason| ApplyError::Fold { position, reason };
+        let event = read(recorded)?;
+        match self.rows.entry(recorded.stream_no) {
+            Entry::Vacant(place) => {
+                let row = UserRow::first(recorded, event).map_err(contradicts)?;
+                self.bytes += bytes(place.insert(row));
+            }
+            Entry::Occupied(mut row) => {
+                let row = row.get_mut();
+                self.bytes -= bytes(row);
+                row.next(recorded, event).map_err(contradicts)?;
+                self.bytes += bytes(row);
+            }
         }
         Ok(())
     }
@@ -53,19 +79,21 @@ impl BulkFold for UserBulk {
         let statement = format!(
             "copy read_model.user_view_g{} (tenant, id, home, version, status, email, email_hash,
                 email_key_version, name, region, bio, display_name, avatar_url, created_at,
-                last_active) from stdin",
+                last_active) from stdin (format binary)",
             target.generation
         );
         let mut copy = connection.copy_in_raw(&statement).await?;
-        let mut piece = String::with_capacity(PIECE_BYTES * 2);
+        let mut piece = Vec::with_capacity(PIECE_BYTES * 2);
+        piece.extend_from_slice(HEADER);
         for row in self.rows.values() {
-            line(&mut piece, target.partition.as_i32(), row);
+            put_row(&mut piece, target.partition.as_i32(), row);
             if piece.len() >= PIECE_BYTES {
-                copy.send(piece.as_bytes()).await?;
+                copy.send(piece.as_slice()).await?;
                 piece.clear();
             }
         }
-        copy.send(piece.as_bytes()).await?;
+        piece.extend_from_slice(&TRAILER);
+        copy.send(piece.as_slice()).await?;
         Ok(copy.finish().await?)
     }
 }
@@ -82,85 +110,47 @@ fn bytes(row: &UserRow) -> usize {
     ROW_BYTES + row.tenant.as_str().len() + row.region.len() + texts
 }
 
-/// One line of COPY's text format.
-fn line(to: &mut String, home: i32, row: &UserRow) {
-    text(to, row.tenant.as_str());
-    let (id, version, status) = (row.id, row.version, row.status as i16);
-    put(to, format_args!("\t{id}\t{home}\t{version}\t{status}\t"));
-    optional(to, row.email.as_deref());
+fn put_row(to: &mut Vec<u8>, home: i32, row: &UserRow) {
+    to.extend_from_slice(&FIELDS.to_be_bytes());
+    put(to, row.tenant.as_str().as_bytes());
+    put(to, row.id.as_bytes());
+    put(to, &home.to_be_bytes());
+    put(to, &row.version.to_be_bytes());
+    put(to, &(row.status as i16).to_be_bytes());
+    put_text(to, row.email.as_deref());
     match &row.email_key {
-        None => to.push_str("\t\\N\t\\N\t"),
+        None => {
+            to.extend_from_slice(&NULL);
+            to.extend_from_slice(&NULL);
+        }
         Some(key) => {
-            to.push_str("\t\\\\x");
-            for byte in key.hash {
-                put(to, format_args!("{byte:02x}"));
-            }
-            put(to, format_args!("\t{}\t", key.key_version));
+            put(to, &key.hash);
+            put(to, &key.key_version.to_be_bytes());
         }
     }
-    optional(to, row.name.as_deref());
-    to.push('\t');
-    text(to, &row.region);
-    for field in [&row.bio, &row.display_name, &row.avatar_url] {
-        to.push('\t');
-        optional(to, field.as_deref());
+    put_text(to, row.name.as_deref());
+    put(to, row.region.as_bytes());
+    for text in [&row.bio, &row.display_name, &row.avatar_url] {
+        put_text(to, text.as_deref());
     }
-    time(to, row.created_at);
-    time(to, row.last_active);
-    to.push('\n');
+    put(to, &since_epoch(row.created_at));
+    put(to, &since_epoch(row.last_active));
 }
 
-fn time(to: &mut String, time: DateTime<Utc>) {
-    to.push('\t');
-    put(
-        to,
-        format_args!("{}", time.format("%Y-%m-%d %H:%M:%S%.6f+00")),
-    );
-}
-
-fn optional(to: &mut String, value: Option<&str>) {
-    match value {
-        Some(value) => text(to, value),
-        None => to.push_str("\\N"),
+fn put_text(to: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => put(to, text.as_bytes()),
+        None => to.extend_from_slice(&NULL),
     }
 }
 
-/// Backslash, tab and the line ends mean something to COPY.
-fn text(to: &mut String, value: &str) {
-    let special = |byte: u8| matches!(byte, b'\\' | b'\t' | b'\n' | b'\r');
-    if !value.bytes().any(special) {
-        return to.push_str(value);
-    }
-    for character in value.chars() {
-        match character {
-            '\\' => to.push_str("\\\\"),
-            '\t' => to.push_str("\\t"),
-            '\n' => to.push_str("\\n"),
-            '\r' => to.push_str("\\r"),
-            other => to.push(other),
-        }
-    }
+fn put(to: &mut Vec<u8>, field: &[u8]) {
+    let length = i32::try_from(field.len()).expect("an event's fields are shorter than 256 KiB");
+    to.extend_from_slice(&length.to_be_bytes());
+    to.extend_from_slice(field);
 }
 
-fn put(to: &mut String, what: std::fmt::Arguments<'_>) {
-    to.write_fmt(what)
-        .expect("a String takes whatever is written");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_means_something_to_copy_is_escaped() {
-        let mut line = String::new();
-        text(&mut line, "a\\b\tc\nd\re\u{308}");
-        assert_eq!(line, "a\\\\b\\tc\\nd\\re\u{308}");
-        line.clear();
-        optional(&mut line, None);
-        assert_eq!(line, "\\N");
-        line.clear();
-        optional(&mut line, Some("\\N"));
-        assert_eq!(line, "\\\\N", "a text is never null");
-    }
+/// A row's instants are whole microseconds of years that have four digits.
+fn since_epoch(instant: DateTime<Utc>) -> [u8; 8] {
+    (instant.timestamp_micros() - POSTGRES_EPOCH_MICROS).to_be_bytes()
 }
