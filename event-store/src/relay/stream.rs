@@ -5,26 +5,28 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use events::{Partition, RecordedEvent, record};
-use futures_util::FutureExt as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::future_producer::OwnedDeliveryResult;
-use rdkafka::producer::{DeliveryFuture, FutureRecord};
-use tokio::sync::oneshot;
+use rdkafka::producer::BaseRecord;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::client::Producer;
+use super::client::{Delivered, Producer};
 use super::lease::Mark;
 use super::resume::Found;
 use super::settings::Target;
 use super::step::Trouble;
 
+/// How often acknowledgements are looked for. Nobody who reads waits for them: only the lower bound
+/// and what may be under way.
+const POLL: Duration = Duration::from_millis(4);
+
 /// A record without an acknowledgement.
 struct Flying {
     position: i64,
     since: Instant,
-    delivery: DeliveryFuture,
+    delivery: oneshot::Receiver<Delivered>,
 }
 
 /// An open stream of records.
@@ -113,15 +115,16 @@ impl Stream {
                 let value = Some(value.as_str());
                 owned = owned.insert(Header { key: name, value });
             }
-            let outgoing = FutureRecord::to(&target.topic)
+            let (told, delivery) = oneshot::channel();
+            let outgoing = BaseRecord::with_opaque_to(&target.topic, Box::new(told))
                 .partition(self.partition.as_i32())
                 .key(&key)
                 .payload(event.payload.get())
                 .timestamp(event.recorded_at.timestamp_millis())
                 .headers(owned);
             let position = event.address.position;
-            match self.producer.send_result(outgoing) {
-                Ok(delivery) => self.flying.push_back(Flying {
+            match self.producer.send(outgoing) {
+                Ok(()) => self.flying.push_back(Flying {
                     position,
                     since: Instant::now(),
                     delivery,
@@ -137,61 +140,73 @@ impl Stream {
     /// Takes the acknowledgements that have arrived, and says how many.
     pub(super) fn collect(&mut self) -> Result<usize, Trouble> {
         let mut acknowledged = 0;
-        while let Some(front) = self.flying.front_mut() {
-            let Some(delivered) = (&mut front.delivery).now_or_never() else {
-                break;
-            };
-            self.acknowledge(delivered.ok())?;
-            acknowledged += 1;
+        loop {
+            self.producer.poll(Duration::ZERO);
+            let before = acknowledged;
+            while let Some(delivered) = self.delivered() {
+                self.acknowledge(delivered)?;
+                acknowledged += 1;
+            }
+            // One poll gives what one request has brought.
+            if acknowledged == before {
+                return Ok(acknowledged);
+            }
         }
-        Ok(acknowledged)
     }
 
-    /// Waits for the oldest record's acknowledgement, at most `patience`; a record that has waited
-    /// for `silence_max` is the watchdog's, because librdkafka is told to wait for ever: what it
-    /// times out, it skips.
+    /// What became of the oldest record, if that is known.
+    fn delivered(&mut self) -> Option<Delivered> {
+        match self.flying.front_mut()?.delivery.try_recv() {
+            Ok(delivered) => Some(delivered),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(KafkaError::Canceled)),
+        }
+    }
+
+    /// Waits for acknowledgements, at most `patience`; a record that has waited for `silence_max`
+    /// is the watchdog's, because librdkafka is told to wait for ever: what it times out, it skips.
     pub(super) async fn wait(
         &mut self,
         patience: Duration,
         silence_max: Duration,
     ) -> Result<(), Trouble> {
-        let Some(front) = self.flying.front_mut() else {
-            return Ok(());
-        };
-        if let Ok(delivered) = tokio::time::timeout(patience, &mut front.delivery).await {
-            return self.acknowledge(delivered.ok());
-        }
-        let silent = front.since.max(self.last_acked_at).elapsed();
-        if silent > silence_max {
-            let position = front.position;
-            return Err(Trouble::Silent { position, silent });
+        let until = Instant::now() + patience;
+        while self.collect()? == 0 {
+            let Some(front) = self.flying.front() else {
+                return Ok(());
+            };
+            if Instant::now() >= until {
+                let silent = front.since.max(self.last_acked_at).elapsed();
+                if silent > silence_max {
+                    let position = front.position;
+                    return Err(Trouble::Silent { position, silent });
+                }
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
     }
 
-    fn acknowledge(&mut self, delivered: Option<OwnedDeliveryResult>) -> Result<(), Trouble> {
+    fn acknowledge(&mut self, delivered: Delivered) -> Result<(), Trouble> {
         let Some(front) = self.flying.pop_front() else {
             return Ok(());
         };
         let position = front.position;
         match delivered {
-            Some(Ok(delivery)) if self.expects(delivery.offset) => {
+            Ok(offset) if self.expects(offset) => {
                 self.is_first = false;
-                self.last_offset = delivery.offset;
+                self.last_offset = offset;
                 self.acked = position;
                 self.last_acked_at = Instant::now();
                 Ok(())
             }
-            Some(Ok(delivery)) => Err(Trouble::Offset {
+            Ok(offset) => Err(Trouble::Offset {
                 position,
-                offset: delivery.offset,
+                offset,
                 last: self.last_offset,
             }),
-            Some(Err((source, _))) => Err(Trouble::Delivery { position, source }),
-            None => Err(Trouble::Delivery {
-                position,
-                source: KafkaError::Canceled,
-            }),
+            Err(source) => Err(Trouble::Delivery { position, source }),
         }
     }
 
