@@ -211,12 +211,13 @@ impl Cluster {
 }
 
 impl Drop for Cluster {
-    /// Immediate: the data are thrown away.
+    /// Immediate: the data are thrown away. A process id that was waited for may be another's.
     fn drop(&mut self) {
-        let kill = Command::new("kill")
-            .arg("-QUIT")
-            .arg(self.server.id().to_string())
-            .status();
+        if !matches!(self.server.try_wait(), Ok(None)) {
+            return;
+        }
+        let pid = self.server.id().to_string();
+        let kill = Command::new("kill").arg("-QUIT").arg(pid).status();
         if kill.is_ok_and(|status| status.success()) {
             drop(self.server.wait());
         }
