@@ -77,8 +77,9 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
 }
 
 /// The strong ETag of a stream's version: `"v7"`, with the generation of the rows that show it
-/// `"v7.3"`: a rebuild may show the same version otherwise, also by the same fold. After a fork the same version of a stream can be another event, so from the second
-/// incarnation of the store on the tag names it: `"v7.3.i2"`. Equal tags are of one history.
+/// `"v7.3"`: a rebuild may show the same version otherwise, also by the same fold. After a fork the
+/// same version of a stream can be another event, so from the second incarnation of the store on
+/// the tag names it: `"v7.3.i2"`. Equal tags are of one history.
 #[must_use]
 pub fn version_tag(version: i64, generation: Option<i32>, incarnation: i32) -> String {
     let generation = generation.map(|generation| format!(".{generation}"));

@@ -17,7 +17,7 @@ const AGAIN_WAIT: Duration = Duration::from_millis(50);
 /// How long the database is asked whether a switch was made whose answer was lost.
 const ASK_MAX: Duration = Duration::from_secs(10);
 
-/// Waits for a switch that is still on its way, which holds the row; the server ends it, if need be.
+/// Waits for a switch that is still on its way, which holds the row; the server ends it in time.
 const READ_IS_SHOWN: &str = "
 select state = 'active'
 from projection.generation

@@ -108,8 +108,8 @@ impl Rebuild {
     /// kept, unless `restart`.
     ///
     /// # Errors
-    /// [`RebuildError`]; nothing was switched then, unless it is [`RebuildError::Switched`] or, when
-    /// that could not be found out, [`RebuildError::Unanswered`].
+    /// [`RebuildError`]; nothing was switched then, unless it is [`RebuildError::Switched`] or,
+    /// when that could not be found out, [`RebuildError::Unanswered`].
     pub async fn run(&self, restart: bool) -> Result<Report, RebuildError> {
         let name = self.projection.name();
         let lease = RebuildLease::take(&self.pool, name, self.settings.lease).await?;

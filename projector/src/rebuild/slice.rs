@@ -144,8 +144,8 @@ impl Run<'_> {
         Ok(Some(bulk))
     }
 
-    /// At a head, whose digest the append kept with its position, the digests must be the same. What
-    /// has proven itself may be shown.
+    /// At a head, whose digest the append kept with its position, the digests must be the same.
+    /// What has proven itself may be shown.
     pub(super) fn prove(
         &self,
         head: &HeadInfo,
