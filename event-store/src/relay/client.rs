@@ -113,7 +113,7 @@ pub(super) fn producer(
         .set("queue.buffering.max.messages", queued_max)
         .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX)
         .set("topic.metadata.propagation.max.ms", "5000")
-        .set("compression.type", "zstd")
+        .set("compression.type", "lz4")
         .set("linger.ms", "1");
     if careful {
         config.set("batch.num.messages", "1");
