@@ -40,29 +40,23 @@ pub(super) type Delivered = KafkaResult<i64>;
 pub(super) type Reader = BaseConsumer<KafkaLog>;
 
 /// Sends librdkafka's log lines through tracing, so that nothing is written past the log's format.
-/// What its lines call errors are states that its caller is told of, too, and handles: warnings.
+/// What its lines call errors are states that its caller is told of, too, and handles; a broker that
+/// is down says so with every attempt of every client, and the relay says it once a partition.
 #[derive(Clone, Debug)]
 pub(super) struct KafkaLog;
 
 impl ClientContext for KafkaLog {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-            | RDKafkaLogLevel::Warning => {
-                tracing::warn!(target: "librdkafka", facility, "{message}");
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "librdkafka", facility, "{message}");
             }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-                tracing::info!(target: "librdkafka", facility, "{message}");
-            }
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{message}"),
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
         }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(target: "librdkafka", error = %error, "{reason}");
+        tracing::debug!(target: "librdkafka", error = %error, "{reason}");
     }
 }
 

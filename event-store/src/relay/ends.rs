@@ -68,7 +68,7 @@ impl Relay {
         }
         self.tell(partition, &stream);
         state.stream = Some(stream);
-        if std::mem::take(&mut state.failing) {
+        if std::mem::take(&mut lock(&self.slot(partition).told).is_failing) {
             let number = partition.0;
             tracing::info!(
                 partition = number,
@@ -196,7 +196,9 @@ impl Relay {
         self.close(partition, state);
         metrics::RESTARTS.inc();
         let (partition_number, error) = (partition.0, chain(trouble));
-        if std::mem::replace(&mut state.failing, true) {
+        let again = std::mem::replace(&mut lock(&self.slot(partition).told).is_failing, true);
+        // What is the same again is not said again.
+        if again {
             tracing::debug!(partition = partition_number, error, "it fails again");
         } else {
             tracing::warn!(

@@ -152,6 +152,8 @@ struct Told {
     /// The same as far as it was written.
     written: Option<Mark>,
     stopped: Option<StopReason>,
+    /// Its last stream ended in trouble, and no other has begun.
+    is_failing: bool,
 }
 
 impl Relay {
@@ -215,12 +217,17 @@ impl Relay {
         if let Some(complaint) = lock(&self.inner.topic).clone() {
             return Some(complaint);
         }
-        let stopped = |partition: &&Partition| {
-            let told = *lock(&self.slot(**partition).told);
-            told.stopped.is_some()
-        };
-        let stopped = self.inner.partitions.iter().filter(stopped).count();
-        (stopped > 0).then(|| format!("the relay of {stopped} partitions has stopped"))
+        let told = |&partition: &Partition| *lock(&self.slot(partition).told);
+        let told: Vec<Told> = self.inner.partitions.iter().map(told).collect();
+        let stopped = told.iter().filter(|told| told.stopped.is_some()).count();
+        let failing = told.iter().filter(|told| told.is_failing).count();
+        match (stopped, failing) {
+            (0, 0) => None,
+            (0, _) => Some(format!(
+                "Kafka does not take the events of {failing} partitions; they wait in the event store"
+            )),
+            _ => Some(format!("the relay of {stopped} partitions has stopped")),
+        }
     }
 
     /// Tends the leases once and writes the lower bounds; the loops do so all the time.

@@ -77,8 +77,6 @@ pub(super) struct State {
     /// A record was refused: the next producer sends each one by itself.
     pub(super) careful: bool,
     pub(super) stopped: Option<(StopReason, i64)>,
-    /// The last step failed: what is the same again is not said again.
-    pub(super) failing: bool,
 }
 
 impl Relay {
@@ -88,6 +86,7 @@ impl Relay {
         let Some(lease) = self.lease(partition) else {
             self.close(partition, &mut state);
             // Whoever holds it now says what is wrong with it.
+            lock(&self.slot(partition).told).is_failing = false;
             if state.stopped.is_some() {
                 self.recovered(partition, &mut state);
             }

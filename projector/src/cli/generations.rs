@@ -52,8 +52,16 @@ pub(super) async fn gc(args: GcArgs) -> anyhow::Result<()> {
     let projection = named(&args.projection)?;
     let pool = args.connect.connect()?;
     let garbage = gc::find(&pool, projection, args.with_last_standby).await?;
+    let last = gc::last_standby(&pool, projection).await?;
+    let kept = last.filter(|_| !args.with_last_standby);
+    if let Some(kept) = kept {
+        say(format!(
+            "generation {kept} is kept for `projector rollback`; --with-last-standby drops it, too"
+        ))?;
+    }
     if garbage.is_empty() {
-        return say("there is nothing to drop");
+        let else_ = if kept.is_some() { "else " } else { "" };
+        return say(format!("there is nothing {else_}to drop"));
     }
     let told = |verb: &str, one: Garbage| {
         let (generation, state) = (one.generation, one.state);

@@ -113,7 +113,13 @@ pub(super) async fn verify(args: VerifyArgs) -> anyhow::Result<()> {
 
 /// The projection of that name, or that there is none.
 pub(super) fn named(name: &str) -> anyhow::Result<&'static dyn Projection> {
-    read_model::projection(name).with_context(|| format!("there is no projection `{name}`"))
+    read_model::projection(name).with_context(|| {
+        let names: Vec<_> = read_model::PROJECTIONS
+            .iter()
+            .map(|one| one.name())
+            .collect();
+        format!("there is no projection `{name}`, but {}", names.join(", "))
+    })
 }
 
 async fn prepare(
@@ -180,7 +186,10 @@ fn concluded(report: &Report) -> String {
         None => "nothing was shown before, so there were no rows to compare with".to_owned(),
     };
     let end = if report.switched {
-        format!("generation {generation} of {name} is shown; `projector gc` drops what was")
+        format!(
+            "generation {generation} of {name} is shown; `projector rollback` shows what was, and \
+             `projector gc --with-last-standby` drops it"
+        )
     } else {
         format!("the fresh fold of {name} is dropped again, nothing was switched")
     };

@@ -60,11 +60,20 @@ pub(super) async fn relay(verb: RelayVerb) -> anyhow::Result<()> {
 
 async fn status(args: StatusArgs) -> anyhow::Result<()> {
     let target = kafka::target(&args.kafka);
+    let brokers = target.as_ref().map(|target| target.brokers.clone());
     let pool = args.connect.connect()?;
     let standings = standing::read(&pool, target).await?;
-    match args.output {
-        Output::Json => say_json(&standings),
-        Output::Table => say(shown(&standings)),
+    let Output::Table = args.output else {
+        return say_json(&standings);
+    };
+    say(shown(&standings))?;
+    match brokers {
+        None => say("KAFKA_BROKERS is not set: nothing is known of the topic"),
+        Some(brokers) if standings.iter().any(|one| one.kafka_end.is_none()) => say(format!(
+            "Kafka ({brokers}) does not answer: nothing is known of the topic's ends; \
+             `projector topics check` tells more"
+        )),
+        Some(_) => Ok(()),
     }
 }
 

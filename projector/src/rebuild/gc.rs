@@ -63,6 +63,20 @@ pub struct Garbage {
     pub state: &'static str,
 }
 
+/// The generation that `projector rollback` would show.
+///
+/// # Errors
+/// The database's.
+pub async fn last_standby(
+    pool: &PgPool,
+    projection: &dyn Projection,
+) -> Result<Option<i32>, sqlx::Error> {
+    sqlx::query_scalar(READ_LAST_STANDBY)
+        .bind(projection.name())
+        .fetch_optional(pool)
+        .await
+}
+
 /// What can go: what the store lost, what a dead rebuild left, and what is on standby; of the last
 /// all but the one that `projector rollback` would show, unless `with_last_standby`.
 ///
@@ -73,12 +87,8 @@ pub async fn find(
     projection: &dyn Projection,
     with_last_standby: bool,
 ) -> Result<Vec<Garbage>, sqlx::Error> {
-    let name = projection.name();
-    let last: Option<i32> = sqlx::query_scalar(READ_LAST_STANDBY)
-        .bind(name)
-        .fetch_optional(pool)
-        .await?;
-    let known = generation::read(pool, name).await?;
+    let last = last_standby(pool, projection).await?;
+    let known = generation::read(pool, projection.name()).await?;
     let garbage = known.0.iter().filter_map(|g| {
         let is_kept = !with_last_standby && last == Some(g.number);
         let state = match g.state {

@@ -42,9 +42,12 @@ pub enum RollbackError {
     /// Nothing is shown.
     #[error("nothing is shown yet")]
     NothingShown,
-    /// There is no such generation on standby.
+    /// There is no generation on standby.
     #[error("there is no generation on standby that could be shown; `projector status` lists them")]
     NoStandby,
+    /// The one that was asked for is not on standby.
+    #[error("generation {0} is not on standby; `projector status` lists those that are")]
+    NotStandby(i32),
     /// It did not come up to what is shown.
     #[error(
         "generation {to} did not come up to what is shown at partitions {behind}: no live daemon \
@@ -88,7 +91,7 @@ pub async fn rollback(
     let from = known.active().ok_or(RollbackError::NothingShown)?.number;
     let to = match to {
         Some(to) if is_standby(&known, to) => to,
-        Some(_) => return Err(RollbackError::NoStandby),
+        Some(to) => return Err(RollbackError::NotStandby(to)),
         None => sqlx::query_scalar(READ_NEWEST)
             .bind(name)
             .fetch_optional(pool)
