@@ -31,10 +31,11 @@ demo: ## against a running `make run`: register a few hundred users and read the
 test: ## every test; starts the servers it needs and stops what it started
 	@scripts/test
 
-kills: ## kill -9 the projector 20 times under load and compare every row with the fold of its events
+kills: ## the long forms: projector and relay killed 20 times under load, a broker down for a minute, a rebuild of a million events killed 5 times (10 minutes)
 	RUNNEL_KILLS=20 cargo test -p projector --test process killed_under_load
-	RUNNEL_KILLS=5 RUNNEL_REBUILD_EVENTS=200000 cargo test -p projector --test rebuild killed_again
+	RUNNEL_KILLS=5 RUNNEL_REBUILD_EVENTS=1000000 cargo test -p projector --test rebuild killed_again
 	RUNNEL_KILLS=20 cargo test -p testkit --test pipeline killed_in_turns
+	RUNNEL_KILLS=20 RUNNEL_OUTAGE_SECONDS=60 cargo test -p testkit --test pipeline relay::
 
 compose-check: ## docker-compose.yml against the Compose specification's schema and what its parts must agree on
 	@scripts/compose-check

@@ -18,6 +18,9 @@ use super::{Relay, StopReason, client, lock, metrics};
 /// How long a stream waits for the producer of the one before it to be gone.
 const LEAVING_WAIT: Duration = Duration::from_secs(5);
 
+/// When a comparison that came to nothing is tried again.
+const COMPARE_AGAIN: Duration = Duration::from_secs(5);
+
 /// Closing a producer may hang; so many of a partition may, before no other one is made.
 const LEAVING_MAX: usize = 3;
 
@@ -139,13 +142,27 @@ impl Relay {
         };
         let found = match comparison.found.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
-            found => found.ok(),
+            // Its task panicked.
+            Err(TryRecvError::Closed) => Err(Trouble::Log(LogError::Silent)),
+            Ok(found) => found,
         };
         let (acked, last_offset) = (comparison.acked, comparison.last_offset);
+        let interval = self.inner.settings.compare_interval;
         stream.comparison = None;
-        stream.compare_at = Instant::now() + self.inner.settings.compare_interval;
-        let Some(found) = found.transpose()? else {
-            return Ok(());
+        stream.compare_at = Instant::now() + interval;
+        let found = match found {
+            // A look that could not be made says nothing against a stream that is acknowledged.
+            Err(trouble @ (Trouble::Log(_) | Trouble::Read(_) | Trouble::Database(_))) => {
+                let error = chain(&trouble);
+                tracing::warn!(
+                    partition = partition.0,
+                    error,
+                    "the topic's ends could not be read"
+                );
+                stream.compare_at = Instant::now() + interval.min(COMPARE_AGAIN);
+                return Ok(());
+            }
+            found => found?,
         };
         let lost = match found.decide() {
             Decision::After(_) => false,

@@ -147,7 +147,7 @@ impl Stream {
                 self.acknowledge(delivered)?;
                 acknowledged += 1;
             }
-            // One poll gives what one request has brought.
+            // One poll gives one event of librdkafka's, mostly what one request has brought.
             if acknowledged == before {
                 return Ok(acknowledged);
             }
@@ -175,12 +175,13 @@ impl Stream {
             let Some(front) = self.flying.front() else {
                 return Ok(());
             };
+            // In each pass: a busy partition's wait is cut short again and again.
+            let silent = front.since.max(self.last_acked_at).elapsed();
+            if silent > silence_max {
+                let position = front.position;
+                return Err(Trouble::Silent { position, silent });
+            }
             if Instant::now() >= until {
-                let silent = front.since.max(self.last_acked_at).elapsed();
-                if silent > silence_max {
-                    let position = front.position;
-                    return Err(Trouble::Silent { position, silent });
-                }
                 return Ok(());
             }
             tokio::time::sleep(POLL).await;
@@ -237,4 +238,68 @@ impl Stream {
 
 fn is_queue_full(error: &KafkaError) -> bool {
     *error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{Address, TenantId};
+    use serde_json::value::RawValue;
+
+    use super::super::client;
+    use super::super::settings::RelaySettings;
+    use super::*;
+
+    fn event() -> RecordedEvent {
+        let json = || RawValue::from_string("{}".to_owned()).unwrap();
+        RecordedEvent {
+            address: Address {
+                partition: Partition(0),
+                position: 1,
+            },
+            stream_no: 1,
+            sequence: 1,
+            event_id: Uuid::from_u128(5),
+            tenant: TenantId::parse("acme").unwrap(),
+            aggregate_type: "user".to_owned(),
+            aggregate_id: "a".to_owned(),
+            routing_key: "a".to_owned(),
+            event_type: "UserRegistered".to_owned(),
+            event_version: 1,
+            payload: json(),
+            metadata: json(),
+            recorded_at: chrono::DateTime::UNIX_EPOCH,
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_is_noticed_also_when_every_wait_is_cut_short() {
+        let target = Target {
+            brokers: "127.0.0.1:1".to_owned(),
+            topic: "nowhere".to_owned(),
+        };
+        let producer = client::producer(&target, &RelaySettings::default(), false).unwrap();
+        let beginning = Beginning {
+            partition: Partition(0),
+            epoch: 1,
+            incarnation: 1,
+            after: 0,
+            last_offset: -1,
+            compare_at: Instant::now(),
+        };
+        let mut stream = Stream::begin(&beginning, producer);
+        assert_eq!(stream.send(&target, Uuid::nil(), &[event()]).unwrap(), 1);
+        let (silence, begun) = (Duration::from_millis(200), Instant::now());
+        let trouble = loop {
+            assert!(begun.elapsed() < Duration::from_secs(20), "not noticed");
+            let wait = stream.wait(Duration::from_secs(10), silence);
+            if let Ok(Err(trouble)) = tokio::time::timeout(Duration::from_millis(10), wait).await {
+                break trouble;
+            }
+        };
+        assert!(
+            matches!(trouble, Trouble::Silent { position: 1, silent } if silent > silence),
+            "{trouble:?}"
+        );
+        stream.close().await.unwrap();
+    }
 }

@@ -12,7 +12,11 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 
 /// The codings that our answers may have, as a tag ends with them.
-const CODINGS: [(&str, &str); 2] = [("gzip", "-gzip\""), ("zstd", "-zstd\"")];
+const CODINGS: [(&str, &str); 3] = [
+    ("gzip", "-gzip\""),
+    ("deflate", "-deflate\""),
+    ("zstd", "-zstd\""),
+];
 
 /// Stands outside of what compresses.
 pub(super) async fn tag_codings(
@@ -132,7 +136,7 @@ mod tests {
 
     #[actix_web::test]
     async fn other_bytes_have_another_tag() {
-        for coding in ["gzip", "zstd"] {
+        for coding in ["gzip", "deflate", "zstd"] {
             let (status, tag, _) = ask(&[(ACCEPT_ENCODING, coding)]).await;
             assert_eq!((status, tag), (200, format!("\"v7.3-{coding}\"")));
         }

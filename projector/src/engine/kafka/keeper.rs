@@ -61,20 +61,25 @@ impl Keeper {
         if now < self.not_before {
             return;
         }
-        if let Err(error) = self.serve(now) {
-            tracing::debug!(error = %error, "Kafka does not answer; the event store is read");
-            self.not_before = Instant::now() + RETRY_REST;
+        match self.serve(now) {
+            Ok(None) => {}
+            // Nobody but the keeper holds the consumer any more: it is not closed here.
+            Ok(Some(why)) => self.replace(why),
+            Err(error) => {
+                tracing::debug!(error = %error, "Kafka does not answer; the event store is read");
+                self.not_before = Instant::now() + RETRY_REST;
+            }
         }
     }
 
-    fn serve(&mut self, now: Instant) -> Result<(), KafkaError> {
+    /// Returns why the consumer must be replaced, if it must.
+    fn serve(&mut self, now: Instant) -> Result<Option<&'static str>, KafkaError> {
         let Some(consumer) = self.consumer()? else {
-            return Ok(());
+            return Ok(None);
         };
         while let Some(served) = consumer.poll(Duration::ZERO) {
-            if let Err(error @ KafkaError::MessageConsumptionFatal(_)) = served {
-                self.replace("it met an error that it cannot recover from");
-                return Err(error);
+            if let Err(KafkaError::MessageConsumptionFatal(_)) = served {
+                return Ok(Some("it met an error that it cannot recover from"));
             }
         }
         // One partition without a leader keeps no other from being read.
@@ -90,9 +95,11 @@ impl Keeper {
         }
         if now.duration_since(self.watched) >= self.shared.stuck_after / 2 {
             self.watched = now;
-            self.watch(&consumer)?;
+            if self.is_stuck(&consumer)? {
+                return Ok(Some("it gives nothing although there are records"));
+            }
         }
-        first_error.map_or(Ok(()), Err)
+        first_error.map_or(Ok(None), Err)
     }
 
     /// The consumer, made when there is none and somebody wants to read.
@@ -125,7 +132,7 @@ impl Keeper {
     }
 
     /// Compares what has given nothing for long with the topic's end.
-    fn watch(&mut self, consumer: &Consumer) -> Result<(), KafkaError> {
+    fn is_stuck(&self, consumer: &Consumer) -> Result<bool, KafkaError> {
         for lane in &self.shared.lanes {
             let offset = {
                 let feed = lane.feed();
@@ -146,18 +153,17 @@ impl Keeper {
             let passed = consumer::passed(consumer, topic, lane.partition)?;
             let feed = lane.feed();
             if end > offset.max(passed) && feed.offset == offset && feed.dry_since.is_some() {
-                drop(feed);
-                self.replace("it gives nothing although there are records");
-                return Ok(());
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// The next consumer goes on where this one stopped.
     fn replace(&mut self, why: &str) {
         metrics::CONSUMERS_REPLACED.inc();
         tracing::warn!("the Kafka consumer is replaced: {why}");
+        self.not_before = Instant::now() + RETRY_REST;
         for lane in &self.shared.lanes {
             let mut feed = lane.feed();
             if feed.queue.is_some() && feed.wanted.is_some() {
@@ -343,8 +349,7 @@ mod tests {
         assert_eq!(keeper.shared.lanes[0].feed().offset, 2);
         let long_ago = Instant::now().checked_sub(Duration::from_secs(20));
         keeper.shared.lanes[0].feed().dry_since = long_ago;
-        keeper.watch(&consumer).unwrap();
-        assert!(keeper.consumer.is_some(), "it was replaced");
+        assert!(!keeper.is_stuck(&consumer).unwrap());
     }
 
     #[tokio::test]
