@@ -24,7 +24,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// The answer; 304 when the client has these bytes already. A client that keeps an answer must
     /// ask before it shows it again: how old it may be is ours to say. What is shown depends on the
-    /// role, and an ETag is the version's alone, so nothing kept for one token answers for another.
+    /// role, of which an ETag knows nothing, so nothing kept for one token answers for another.
     pub(crate) fn send(self, request: &HttpRequest) -> HttpResponse {
         let known = request.headers().contains_key(IF_NONE_MATCH)
             && self
