@@ -40,8 +40,8 @@ pub(super) type Delivered = KafkaResult<i64>;
 pub(super) type Reader = BaseConsumer<KafkaLog>;
 
 /// Sends librdkafka's log lines through tracing, so that nothing is written past the log's format.
-/// What its lines call errors are states that its caller is told of, too, and handles; a broker that
-/// is down says so with every attempt of every client, and the relay says it once a partition.
+/// What its lines call errors are states that its caller is told of, too, and handles; a broker
+/// that is down says so with every attempt of every client, and the relay once a partition.
 #[derive(Clone, Debug)]
 pub(super) struct KafkaLog;
 
