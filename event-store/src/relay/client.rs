@@ -8,7 +8,7 @@
 //! a process holds, a bounded number: partitions do not grow.
 //!
 //! A producer has no thread that polls it: rdkafka's own spins through the last millisecond of each
-//! tenth of a second, a sixth of a core for sixteen of them. Its stream polls it.
+//! tenth of a second, 14 % of a core for sixteen of them. Its stream polls it.
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};

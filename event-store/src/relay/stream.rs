@@ -242,34 +242,11 @@ fn is_queue_full(error: &KafkaError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use events::{Address, TenantId};
-    use serde_json::value::RawValue;
+    use testkit::history::{History, registered, tenant};
 
     use super::super::client;
     use super::super::settings::RelaySettings;
     use super::*;
-
-    fn event() -> RecordedEvent {
-        let json = || RawValue::from_string("{}".to_owned()).unwrap();
-        RecordedEvent {
-            address: Address {
-                partition: Partition(0),
-                position: 1,
-            },
-            stream_no: 1,
-            sequence: 1,
-            event_id: Uuid::from_u128(5),
-            tenant: TenantId::parse("acme").unwrap(),
-            aggregate_type: "user".to_owned(),
-            aggregate_id: "a".to_owned(),
-            routing_key: "a".to_owned(),
-            event_type: "UserRegistered".to_owned(),
-            event_version: 1,
-            payload: json(),
-            metadata: json(),
-            recorded_at: chrono::DateTime::UNIX_EPOCH,
-        }
-    }
 
     #[tokio::test]
     async fn silence_is_noticed_also_when_every_wait_is_cut_short() {
@@ -278,8 +255,12 @@ mod tests {
             topic: "nowhere".to_owned(),
         };
         let producer = client::producer(&target, &RelaySettings::default(), false).unwrap();
+        let mut history = History::default();
+        let user = Uuid::from_u128(5);
+        let event = registered(user, "Ada", "eu-west", [0; 32]);
+        let event = history.record(&tenant("acme"), user, &event);
         let beginning = Beginning {
-            partition: Partition(0),
+            partition: event.address.partition,
             epoch: 1,
             incarnation: 1,
             after: 0,
@@ -287,7 +268,7 @@ mod tests {
             compare_at: Instant::now(),
         };
         let mut stream = Stream::begin(&beginning, producer);
-        assert_eq!(stream.send(&target, Uuid::nil(), &[event()]).unwrap(), 1);
+        assert_eq!(stream.send(&target, Uuid::nil(), &[event]).unwrap(), 1);
         let (silence, begun) = (Duration::from_millis(200), Instant::now());
         let trouble = loop {
             assert!(begun.elapsed() < Duration::from_secs(20), "not noticed");

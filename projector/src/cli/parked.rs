@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use event_store::EventStore;
 use events::{Address, Partition};
 use read_model::projection::Projection;
@@ -11,6 +11,7 @@ use sqlx::PgPool;
 
 use super::connect::ConnectArgs;
 use super::output::{Output, say, say_json, table, text};
+use super::rebuild::named;
 use crate::engine::parked::{self, ParkedKey};
 use crate::engine::repair::{Bench, Retried};
 
@@ -171,8 +172,7 @@ struct Repair {
 
 impl Repair {
     async fn begin(name: &str, connect: ConnectArgs) -> anyhow::Result<Self> {
-        let projection = read_model::projection(name);
-        let projection = projection.with_context(|| format!("there is no projection `{name}`"))?;
+        let projection = named(name)?;
         let pool = connect.connect()?;
         let store = EventStore::open(pool.clone()).await?;
         Ok(Self {

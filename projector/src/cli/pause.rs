@@ -1,10 +1,9 @@
 //! `projector pause` and `projector resume`: a control row that every daemon looks at, and is told
 //! of.
 
-use anyhow::bail;
-
 use super::connect::ConnectArgs;
 use super::output::say;
+use super::rebuild::named;
 
 const SET_PAUSED: &str = "
 with changed as (
@@ -26,9 +25,7 @@ pub(super) struct PauseArgs {
 
 pub(super) async fn set_paused(args: PauseArgs, paused: bool) -> anyhow::Result<()> {
     let name = args.projection;
-    if read_model::projection(&name).is_none() {
-        bail!("there is no projection `{name}`");
-    }
+    named(&name)?;
     let pool = args.connect.connect()?;
     sqlx::query(SET_PAUSED)
         .bind(&name)

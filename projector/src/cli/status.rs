@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
-
 use super::connect::ConnectArgs;
 use super::output::{Output, say, say_json, table, text};
+use super::rebuild::named;
 use crate::engine::standing::{self, Standing};
 
 /// How often `--watch` looks.
@@ -44,10 +43,8 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn status(args: StatusArgs) -> anyhow::Result<()> {
-    if let Some(name) = &args.projection
-        && read_model::projection(name).is_none()
-    {
-        bail!("there is no projection `{name}`");
+    if let Some(name) = &args.projection {
+        named(name)?;
     }
     let pool = args.connect.connect()?;
     loop {
