@@ -29,8 +29,9 @@ pub enum Verb {
     Graph(GraphArgs),
 }
 
-/// What to run, and against what.
+/// What to run, and against what. Of a flag that is given twice the last one counts.
 #[derive(Clone, Debug, Args)]
+#[command(args_override_self = true)]
 pub struct RunArgs {
     /// commands, reads, mixed, session, or the path of a TOML file
     pub scenario: String,

@@ -10,7 +10,7 @@ use crate::cli::{Cli, CompareArgs, GraphArgs, RunArgs, ScenarioArgs, Verb};
 use crate::graph::power_law::PowerLaw;
 use crate::graph::{Graph, edge_list};
 use crate::invocation;
-use crate::report::stub::{compare, html, terminal};
+use crate::report::{compare, html, terminal};
 use crate::scenario::Scenario;
 
 const EXIT_INTERRUPTED: u8 = 130;

@@ -2,8 +2,6 @@
 //! `loadtest compare` reads. Times are milliseconds and shares are between 0 and 1 unless a name
 //! says otherwise.
 
-pub mod stub;
-
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};

@@ -1,0 +1,35 @@
+//! The proof that the loop is open.
+
+use crate::program::Load;
+use crate::server::Bug;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stalls_for_a_second_at_1000_a_second_shows_a_p99_of_at_least_800_ms() {
+    let load = Load::new(Bug::Stalls, r#"["read"]"#).await;
+    let output = load.run(&["--rate", "1000", "--duration", "5s"]).await;
+    let report = load.report();
+    let run = &report.runs[0];
+    assert!(run.latency.p99 >= 800.0, "{:?}", run.latency);
+    // All of them were sent: nothing was left out because the server was slow.
+    assert!(run.attempted > 4_500, "{}", run.attempted);
+    assert_eq!(output.status.code(), Some(1));
+    let missed = report
+        .verdict
+        .reasons
+        .iter()
+        .any(|reason| reason.starts_with("missed p99"));
+    assert!(missed, "{:?}", report.verdict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generator_that_is_too_slow_makes_the_run_void() {
+    let load = Load::new(Bug::None, r#"["read"]"#).await;
+    // Nothing begins within no time at all.
+    let output = load
+        .run(&["--rate", "200", "--duration", "1s", "--late-after", "0s"])
+        .await;
+    let report = load.report();
+    assert_eq!(output.status.code(), Some(1));
+    let void = report.runs[0].void.clone().expect("void");
+    assert!(void.contains("began on time"), "{void}");
+}
