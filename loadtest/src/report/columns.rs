@@ -1,8 +1,6 @@
 //! Text tables for a terminal: columns as wide as their cells, and the least important left out
 //! when the terminal is too narrow.
 
-use std::fmt::Write as _;
-
 /// ANSI styles; nothing is written when colours are off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ink {
@@ -40,7 +38,8 @@ pub(super) struct Column {
     pub(super) need: u8,
 }
 
-/// Rows below headings; the first column is set left, the others right.
+/// Rows below headings; the first column and those without a heading are set left, the others
+/// right.
 pub(super) struct Columns {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
@@ -77,7 +76,12 @@ impl Columns {
             .map(|column| (column.heading.to_owned(), Ink::Dim))
             .collect();
         for row in std::iter::once(&headings).chain(&self.rows) {
-            text.push_str(&line(row, &widths, &shown, colour));
+            let cells = line(row, &self.columns, &widths, &shown);
+            let inked: String = cells
+                .iter()
+                .map(|(text, ink)| ink.on(text, colour))
+                .collect();
+            text.push_str(inked.trim_end());
             text.push('\n');
         }
         text
@@ -120,22 +124,21 @@ impl Columns {
     }
 }
 
-fn line(row: &[Cell], widths: &[usize], shown: &[usize], colour: bool) -> String {
-    let mut line = " ".repeat(INDENT);
+fn line(row: &[Cell], columns: &[Column], widths: &[usize], shown: &[usize]) -> Vec<Cell> {
+    let mut cells = vec![];
     for &index in shown {
         let Some((text, ink)) = row.get(index) else {
             continue;
         };
-        let pad = " ".repeat(widths[index].saturating_sub(text.chars().count()));
-        let inked = ink.on(text, colour);
-        // Writing to a string cannot fail.
-        let _ = if index == 0 {
-            write!(line, "{inked}{pad}")
-        } else {
-            write!(line, "{:GAP$}{pad}{inked}", "")
-        };
+        let before = if index == 0 { INDENT } else { GAP };
+        let pad = widths[index].saturating_sub(text.chars().count());
+        let left = index == 0 || columns[index].heading.is_empty();
+        let (pad_before, pad_after) = if left { (0, pad) } else { (pad, 0) };
+        cells.push((" ".repeat(before + pad_before), Ink::Plain));
+        cells.push((text.clone(), *ink));
+        cells.push((" ".repeat(pad_after), Ink::Plain));
     }
-    line.trim_end().to_owned()
+    cells
 }
 
 /// The text in lines of at most `width`, each after `indent` spaces; long words are left whole.

@@ -43,7 +43,11 @@ impl Headline {
         }
         Self {
             tone: Tone::Missed,
-            word: if all_void(report) { "Void" } else { "Missed" },
+            word: match names_missed(report).is_empty() {
+                _ if all_void(report) => "Void",
+                true => "Failed",
+                false => "Missed",
+            },
             rest: missed(report),
         }
     }
@@ -66,14 +70,9 @@ fn passed(report: &Report) -> String {
     }
 }
 
-/// What was missed, by name; the sentences stand below.
+/// What was missed, by name, and what else failed; the sentences stand below.
 fn missed(report: &Report) -> String {
-    let mut parts: Vec<String> = report
-        .objectives
-        .iter()
-        .filter(|objective| !objective.held)
-        .map(|objective| objective.name.clone())
-        .collect();
+    let mut parts = vec![listed(&names_missed(report))];
     let violations: u64 = report
         .runs
         .iter()
@@ -85,23 +84,62 @@ fn missed(report: &Report) -> String {
         parts.push(format!("{} violation{plural}", units::count(violations)));
     }
     let void = report.runs.iter().filter(|run| run.void.is_some()).count();
-    if void > 0 {
-        parts.push(match report.runs.len() {
-            1 => "the run says nothing".to_owned(),
-            runs => format!("{void} of {runs} runs say nothing"),
-        });
+    match (void, report.runs.len()) {
+        (0, _) => {}
+        (_, 1) => parts.push("the run says nothing".to_owned()),
+        (1, runs) => parts.push(format!("1 of {runs} runs is void")),
+        (void, runs) => parts.push(format!("{void} of {runs} runs are void")),
     }
     if report.verdict.interrupted {
         parts.push("interrupted".to_owned());
     }
-    listed(&parts)
+    parts.retain(|part| !part.is_empty());
+    parts.join("; ")
+}
+
+/// Objectives that a run missed; without a run there was none to miss.
+fn names_missed(report: &Report) -> Vec<&str> {
+    let missed = report.objectives.iter().filter(|objective| !objective.held);
+    missed.map(|objective| objective.name.as_str()).collect()
 }
 
 /// `a`, `a and b`, `a, b and c`.
-fn listed(parts: &[String]) -> String {
+fn listed(parts: &[&str]) -> String {
     match parts {
         [] => String::new(),
-        [one] => one.clone(),
+        [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples;
+    use super::*;
+
+    fn line(report: &Report) -> String {
+        let headline = Headline::of(report);
+        format!("{}: {}", headline.word, headline.rest)
+    }
+
+    #[test]
+    fn the_headline_names_what_was_missed_and_what_else_failed() {
+        let mut report = examples::failing();
+        let expected = "Missed: p50, p95, p99 and errors; 19 violations; 1 of 2 runs is void";
+        assert_eq!(line(&report), expected);
+        report.objectives.clear();
+        assert_eq!(line(&report), "Failed: 19 violations; 1 of 2 runs is void");
+        report.runs.remove(0);
+        assert_eq!(line(&report), "Void: the run says nothing");
+    }
+
+    #[test]
+    fn an_interrupted_run_passes_as_far_as_it_went() {
+        let mut report = examples::passing();
+        report.verdict.interrupted = true;
+        assert_eq!(
+            line(&report),
+            "Passed: every objective held, until it was interrupted"
+        );
     }
 }

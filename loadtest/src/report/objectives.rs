@@ -6,17 +6,23 @@ use super::units::{self, Quantity};
 /// The limit as it is said: `p99 < 100 ms`, `errors < 0.1 %`, `rate ≥ 95 % of the target`.
 pub(super) fn limit(objective: &Objective) -> String {
     let sign = if reaches_up(objective) { "≥" } else { "<" };
-    let mut value = figure(objective, objective.limit);
-    if value.number.contains('.') {
-        let short = value.number.trim_end_matches('0').trim_end_matches('.');
-        value.number = short.to_owned();
-    }
+    let value = limit_value(objective);
     let of = if objective.name == "rate" {
         " of the target"
     } else {
         ""
     };
     format!("{} {sign} {value}{of}", objective.name)
+}
+
+/// The limit without digits that say nothing: `10 ms`.
+pub(super) fn limit_value(objective: &Objective) -> Quantity {
+    let mut value = figure(objective, objective.limit);
+    if value.number.contains('.') {
+        let short = value.number.trim_end_matches('0').trim_end_matches('.');
+        value.number = short.to_owned();
+    }
+    value
 }
 
 /// A value of the objective with its unit.

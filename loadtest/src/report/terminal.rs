@@ -73,14 +73,12 @@ impl Page {
     fn measured(&self, report: &Report) -> String {
         let answered = Answered::of(report);
         let mut lines = vec![("good answers", rate(report))];
-        lines.push((
-            "requests",
-            format!(
-                "{}, of which {} errors",
-                units::count(answered.attempted),
-                units::count(answered.attempted.saturating_sub(answered.good))
-            ),
-        ));
+        let failed = match answered.attempted.saturating_sub(answered.good) {
+            0 => "no errors".to_owned(),
+            failed => format!("{} errors", units::count(failed)),
+        };
+        let requests = units::count(answered.attempted);
+        lines.push(("requests", format!("{requests}, {failed}")));
         let nines: Vec<_> = answered
             .levels()
             .into_iter()
@@ -179,10 +177,7 @@ impl Page {
             table.push(cells.into_iter().chain([(word.to_owned(), ink)]).collect());
         }
         let several = report.runs.len() > 1;
-        let note = self.ink(
-            Ink::Dim,
-            "  the figure of the run that came nearest to its limit\n",
-        );
+        let note = self.ink(Ink::Dim, "  figures are those of the worst run\n");
         match report.runs.len() {
             0 => String::new(),
             _ => table.text(self.colour, self.width) + if several { &note } else { "" },

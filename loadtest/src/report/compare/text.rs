@@ -126,6 +126,9 @@ fn range(unit: Unit, spread: Option<Spread>) -> String {
         return String::new();
     };
     let (min, max) = (show(unit, spread.min), show(unit, spread.max));
+    if min == max {
+        return String::new();
+    }
     if min.unit == max.unit {
         format!("{}–{max}", min.number)
     } else {

@@ -26,7 +26,7 @@ function around(values) {
 }
 
 // Percentiles: every nine takes as much room as the one before it.
-const NAMED = [0, 50, 90, 99, 99.9, 99.99, 99.999, 99.9999];
+const NAMED = [0, 50, 75, 90, 95, 99, 99.9, 99.99, 99.999, 99.9999];
 const tail = (percentile) => -Math.log10(1 - percentile / 100);
 
 function curves(pick, limits) {
@@ -51,7 +51,8 @@ function curves(pick, limits) {
       ticks: named.map((percentile) => ({ at: tail(percentile), label: `${percentile} %` })),
     },
     stops: [...named.map(tail), top],
-    legend: FIGURES.runs.map((run, index) => ({ style: style(index), name: run.name })),
+    legend: FIGURES.runs.length < 2 ? []
+      : FIGURES.runs.map((run, index) => ({ style: style(index), name: run.name })),
     panels: [{
       title: "Milliseconds that so many took at most",
       height: width < 500 ? 230 : 300,
@@ -150,7 +151,7 @@ function told(point, size, latency, some) {
     rows: [
       { style: "c2", name: "good", value: rate(point.good), y: point.good },
       ...(some ? [{ style: "red", name: "errors", value: rate(point.errors) }] : []),
-      { style: "grey", name: "max", value: duration(point.max), panel: latency, y: point.max },
+      { style: "grey", name: "slowest", value: duration(point.max), panel: latency, y: point.max },
       { style: "c0", name: "p99", value: duration(point.p99), panel: latency, y: point.p99 },
       { style: "pale", name: "p50", value: duration(point.p50), panel: latency, y: point.p50 },
     ],
@@ -191,7 +192,12 @@ function took(of, points, limits, width) {
     { kind: "rule", style: "red", at: limits.p99, name: `limit of p99 ${duration(limits.p99)}` },
   ];
   return {
-    title: "Milliseconds: p50, p99 and the slowest (dots)",
+    title: "Milliseconds",
+    keys: [
+      { style: "pale", name: "p50" },
+      { style: "c0", name: "p99" },
+      { style: "grey", name: "slowest", dot: true },
+    ],
     height: width < 500 ? 190 : 230,
     y: { log: true, ...around([...values, limits.p99 ?? 0]), format: digits },
     layers: [

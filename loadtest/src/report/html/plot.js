@@ -2,10 +2,10 @@
 // or the arrow keys through all of them. `make(width)` says what to draw at that width:
 //   x: { min, max, ticks: [{ at, label }] }, stops: x values for the arrow keys, snap: whether the
 //   pointer jumps to them, caption (optional), legend: [{ style, name }], panels: [{ title,
-//   height, y: { log, min, max, format }, layers: [{ kind, style, points, … }] }],
+//   keys: what its lines are, height, y: { log, min, max, format }, layers: [{ kind, style, … }] }],
 //   readout: x => ({ title, rows: [{ style, name, value, panel, y }] }).
 
-const GUTTER = { left: 56, right: 12, title: 24, gap: 14, bottom: 22 };
+const GUTTER = { left: 56, right: 12, title: 30, gap: 14, bottom: 22 };
 
 function plot(svg, make) {
   const figure = svg.closest("figure");
@@ -65,6 +65,8 @@ function paint(state) {
     top = panel.bottom + GUTTER.gap;
     frame(svg, panel, right);
     for (const layer of panel.layers) KINDS[layer.kind](svg, layer, state.toX, panel, right);
+    // Names stand above all lines.
+    for (const { label, name } of panel.layers) if (label) add(svg, "text", label, name);
   }
   const bottom = spec.panels.at(-1).bottom;
   axis(svg, spec.x.ticks, state.toX, bottom);
@@ -78,12 +80,25 @@ function paint(state) {
 }
 
 function frame(svg, panel, right) {
-  add(svg, "text", { x: 0, y: panel.top - 11, class: "title" }, panel.title);
+  const y = panel.top - 15;
+  const title = add(svg, "text", { x: 0, y, class: "title" }, panel.title);
+  keys(svg, panel.keys ?? [], title.getComputedTextLength() + 16, y);
   for (const value of ticks(panel.y, panel.height)) {
     const y = panel.toY(value);
     add(svg, "line", { x1: GUTTER.left, x2: right, y1: y, y2: y, class: "grid" });
     const label = { x: GUTTER.left - 8, y: y + 4, "text-anchor": "end" };
     add(svg, "text", label, panel.y.format(value));
+  }
+}
+
+// What the lines of a panel are, beside its title.
+function keys(svg, names, from, y) {
+  let x = from;
+  for (const { style, name, dot } of names) {
+    if (dot) add(svg, "circle", { cx: x + 7, cy: y - 4, r: 2, class: `dots ${style}` });
+    else add(svg, "path", { d: `M${x} ${y - 4}h14`, class: `line ${style}` });
+    const text = add(svg, "text", { x: x + 19, y }, name);
+    x += 19 + text.getComputedTextLength() + 14;
   }
 }
 
@@ -136,15 +151,14 @@ const KINDS = {
     const y = panel.toY(layer.at);
     const d = `M${GUTTER.left} ${fixed(y)}H${right}`;
     add(svg, "path", { d, class: `rule ${layer.style}` });
-    const label = { x: right, y: y - 5, "text-anchor": "end" };
-    add(svg, "text", label, layer.name);
+    layer.label = { x: right, y: y - 5, "text-anchor": "end", class: "halo" };
   },
   // A limit holds at one place only.
   limit(svg, layer, toX, panel) {
     const [x, y] = [toX(layer.x), panel.toY(layer.y)];
     add(svg, "path", { d: `M${fixed(x)} ${panel.bottom}V${fixed(y)}`, class: "rule grey" });
     add(svg, "path", { d: `M${fixed(x - 14)} ${fixed(y)}h28`, class: "line red" });
-    add(svg, "text", { x, y: y - 6, "text-anchor": "middle" }, layer.name);
+    layer.label = { x, y: y - 6, "text-anchor": "middle", class: "halo" };
   },
 };
 
@@ -157,7 +171,7 @@ function legend({ figure, spec }) {
     item.textContent = name;
     place.append(item);
   }
-  if (spec.caption !== undefined) figure.querySelector("figcaption").textContent = spec.caption;
+  if (spec.caption !== undefined) figure.querySelector(".caption").textContent = spec.caption;
 }
 
 function show(state, at) {
@@ -206,7 +220,8 @@ function scale({ log, min, max }, from, to) {
 function ticks({ log, min, max }, height) {
   const most = Math.max(2, Math.floor(height / 30));
   if (!log) {
-    const step = nice(max / most);
+    const wide = nice(max / most);
+    const step = wide > max ? nice(max / most / 2) : wide;
     return Array.from({ length: Math.floor(max / step + 1e-9) + 1 }, (_, index) => index * step);
   }
   const among = (factors) => {

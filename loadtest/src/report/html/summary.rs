@@ -26,7 +26,7 @@ pub(super) fn header(report: &Report) -> String {
     format!(
         "<header class=\"top {class}\">\n<div class=\"bar\"><span>loadtest {} · {}</span>\
          <button type=\"button\" id=\"theme\" hidden>Theme</button></div>\n\
-         <h1><span class=\"mark\" aria-hidden=\"true\"></span><span><strong>{}</strong> \
+         <h1><span class=\"mark\" aria-hidden=\"true\"></span><span><strong>{}:</strong> \
          <span class=\"rest\">{}</span></span></h1>\n{best}{reasons}{}</header>\n",
         Text(&report.loadtest_version),
         report.started_at.format("%-d %B %Y, %H:%M UTC"),
@@ -129,8 +129,8 @@ impl Tile<'_> {
     fn html(&self) -> String {
         let (class, verdict) = match self.held {
             None => ("", ""),
-            Some(true) => (" held", "<b class=\"ok\">held</b> "),
-            Some(false) => (" missed", "<b class=\"no\">MISSED</b> "),
+            Some(true) => (" held", "<b class=\"ok\">held</b>, "),
+            Some(false) => (" missed", "<b class=\"no\">MISSED</b>, "),
         };
         let none = Quantity {
             number: units::NONE.to_owned(),
@@ -205,7 +205,7 @@ fn latency(report: &Report, name: &str, percentile: impl Fn(&Latency) -> f64) ->
     let objective = objective(report, name);
     let median = spread.map(|spread| spread.median);
     let mut notes = vec![match objective {
-        Some(objective) => format!("limit {}", units::duration(objective.limit)),
+        Some(objective) => format!("limit {}", objectives::limit_value(objective)),
         None => "no limit".to_owned(),
     }];
     notes.extend(range(spread, units::duration));
@@ -227,7 +227,7 @@ fn errors(report: &Report) -> String {
     let share = 1.0 - answered.share();
     let number = answered.attempted - answered.good.min(answered.attempted);
     let mut notes = vec![match objective {
-        Some(objective) => objectives::limit(objective).replace("errors < ", "limit "),
+        Some(objective) => format!("limit {}", objectives::limit_value(objective)),
         None => "no limit".to_owned(),
     }];
     if answered.attempted > 0 {

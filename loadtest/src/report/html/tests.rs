@@ -89,9 +89,9 @@ fn every_violation_and_every_failure_is_shown_with_its_number_and_example() {
 #[test]
 fn the_verdict_is_the_first_thing_that_is_said() {
     let first = |report: &Report| values(&render(report), "<strong>", '<')[0].to_owned();
-    assert_eq!(first(&examples::passing()), "Passed");
-    assert_eq!(first(&examples::failing()), "Missed");
-    assert_eq!(first(&examples::empty()), "Nothing measured");
+    assert_eq!(first(&examples::passing()), "Passed:");
+    assert_eq!(first(&examples::failing()), "Missed:");
+    assert_eq!(first(&examples::empty()), "Nothing measured:");
 }
 
 #[test]
