@@ -67,6 +67,7 @@ pub(crate) async fn invoke(args: &RunArgs, interrupt: CancellationToken) -> anyh
         loadtest_version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at,
         command_line: std::env::args().collect(),
+        targets: vec![base(&args.command_url), base(&args.query_url)],
         machine: machine::this(),
         settings: settings(args),
         scenario: world.scenario.name.clone(),

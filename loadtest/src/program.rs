@@ -41,8 +41,7 @@ fn load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })?;
     let folder = invocation::folder(args, &report);
     invocation::write(&report, &html::render(&report), &folder)?;
-    let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let mut text = terminal::summary(&report, colour, WIDTH);
+    let mut text = terminal::summary(&report, colour(), WIDTH);
     text.push_str(&format!(
         "report     {}\n",
         folder.join("report.html").display()
@@ -70,7 +69,7 @@ async fn until_interrupted(interrupt: CancellationToken) {
 
 fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     let (before, after) = (compare::read(&args.before)?, compare::read(&args.after)?);
-    say(&compare::compare(&before, &after).to_string())?;
+    say(&compare::compare(&before, &after).text(colour(), WIDTH))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -105,6 +104,10 @@ fn drawn_or_read(args: &GraphArgs) -> anyhow::Result<Graph> {
         seed: args.seed,
     };
     Ok(law.draw())
+}
+
+fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
 /// Standard output is this program's product; what cannot be written ends it.

@@ -2,6 +2,19 @@
 //! `loadtest compare` reads. Times are milliseconds and shares are between 0 and 1 unless a name
 //! says otherwise.
 
+pub mod compare;
+pub mod html;
+pub mod terminal;
+
+mod availability;
+mod columns;
+#[cfg(test)]
+mod examples;
+mod headline;
+mod objectives;
+mod spread;
+mod units;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -21,6 +34,8 @@ pub struct Report {
     pub started_at: DateTime<Utc>,
     /// What was typed; nothing in it is secret (tokens come from files).
     pub command_line: Vec<String>,
+    /// The addresses that were loaded.
+    pub targets: Vec<String>,
     /// Where the load came from.
     pub machine: Machine,
     /// What was asked for, defaults included, in the order to show.

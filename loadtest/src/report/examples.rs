@@ -1,0 +1,408 @@
+//! Reports to look at and to test with: a run that passes, one in which everything goes wrong,
+//! three seeds, a search, one that ended at once, and a long one.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use hdrhistogram::Histogram;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution as _, LogNormal};
+
+use super::*;
+
+/// What a hostile or broken server may answer with.
+pub(super) const PLANTED: &str = "</script><img src=x onerror=alert(1)> & \"quoted\"";
+
+/// Every kind with its name.
+pub(super) fn all() -> Vec<(&'static str, Report)> {
+    vec![
+        ("passing", passing()),
+        ("failing", failing()),
+        ("seeds", seeds(1.0)),
+        ("search", search()),
+        ("empty", empty()),
+        ("long", long()),
+    ]
+}
+
+pub(super) fn passing() -> Report {
+    report(vec![run(1, 60, 5_000.0, 2.1)])
+}
+
+/// Three runs; times are `factor` times those of `seeds(1.0)`.
+pub(super) fn seeds(factor: f64) -> Report {
+    let medians = [2.1, 2.3, 1.9].map(|median| median * factor);
+    let runs = (1..).zip(medians);
+    report(
+        runs.map(|(seed, median)| run(seed, 60, 5_000.0, median))
+            .collect(),
+    )
+}
+
+pub(super) fn long() -> Report {
+    let mut run = run(9, 3_600, 1_200.0, 1.4);
+    for second in &mut run.timeline {
+        // Every ten minutes something stalls for three seconds.
+        if second.at % 600 > 596 {
+            second.good /= 8;
+            second.errors = 4;
+            second.p99 *= 20.0;
+            second.max *= 30.0;
+        }
+    }
+    report(vec![run])
+}
+
+pub(super) fn search() -> Report {
+    let mut report = report(vec![run(1, 30, 4_200.0, 4.2)]);
+    let tried = [
+        (1_000.0, 8.2),
+        (2_000.0, 11.4),
+        (4_000.0, 36.0),
+        (8_000.0, 1_840.0),
+        (6_000.0, 412.0),
+        (5_000.0, 131.0),
+        (4_500.0, 104.0),
+        (4_200.0, 61.0),
+    ];
+    report.search = tried
+        .map(|(rate, p99)| SearchStep {
+            rate,
+            held: p99 < 100.0,
+            p99,
+            achieved: if p99 < 1_000.0 { rate } else { 6_320.0 },
+            missed: missed_in_search(p99),
+        })
+        .to_vec();
+    report
+}
+
+fn missed_in_search(p99: f64) -> Vec<String> {
+    match p99 {
+        p99 if p99 < 100.0 => vec![],
+        p99 if p99 < 1_000.0 => vec!["p99".to_owned()],
+        _ => vec![
+            "p50".to_owned(),
+            "p95".to_owned(),
+            "p99".to_owned(),
+            "rate".to_owned(),
+        ],
+    }
+}
+
+pub(super) fn empty() -> Report {
+    let mut report = report(vec![]);
+    for objective in &mut report.objectives {
+        objective.held = false;
+    }
+    report.verdict = Verdict {
+        passed: false,
+        reasons: vec!["interrupted before the measured phase".to_owned()],
+        interrupted: true,
+    };
+    report
+}
+
+pub(super) fn failing() -> Report {
+    let mut first = run(1, 60, 5_000.0, 31.0);
+    first.errors = 4_812;
+    first.good = first.attempted - first.errors;
+    first.availability = first.good as f64 / first.attempted as f64;
+    for second in &mut first.timeline {
+        if (30..41).contains(&second.at) {
+            second.errors = 120 + u64::from(second.at * 37 % 300);
+            second.good = second.good.saturating_sub(second.errors * 9);
+            second.max = 5_000.0;
+        }
+        if second.at == 35 {
+            *second = Second {
+                at: 35,
+                ..Second::default()
+            };
+        }
+    }
+    first.violations = vec![
+        example(
+            "stale read",
+            17,
+            "user 0192a7 was read at version 3 with a token for version 4",
+        ),
+        example(
+            "duplicate in a list",
+            2,
+            &format!("a page held {PLANTED} twice"),
+        ),
+    ];
+    first.failures = vec![
+        example(
+            "timeout",
+            3_120,
+            "GET /v1/users/0192a7: no answer within 5 s",
+        ),
+        example("503", 1_652, &format!("POST /v1/users: 503 {PLANTED}")),
+        example("connect", 40, "connection refused"),
+    ];
+    let planted = BTreeMap::from([("200".to_owned(), 88_000), (PLANTED.to_owned(), 40)]);
+    first.operations[0].statuses = planted;
+    first.operations[0].errors = 1_652;
+    first.visibility.not_seen = 31;
+    first.servers[1].error = Some("connection refused".to_owned());
+    first.servers[1].figures.clear();
+    first.servers[1].series.clear();
+    let mut second = run(2, 60, 5_000.0, 9.0);
+    second.on_time = 0.871;
+    second.void = Some("only 87.1 % of the operations began on time".to_owned());
+    let mut report = report(vec![first, second]);
+    report.verdict = Verdict {
+        passed: false,
+        reasons: vec![
+            "p50 was 31.0 ms, the limit is 10 ms (seed 1)".to_owned(),
+            "p99 was 402 ms, the limit is 100 ms (seed 1)".to_owned(),
+            "19 violations (seed 1): stale read, duplicate in a list".to_owned(),
+            "the run with seed 2 is void: only 87.1 % of the operations began on time".to_owned(),
+        ],
+        interrupted: false,
+    };
+    report
+}
+
+fn example(kind: &str, count: u64, example: &str) -> Example {
+    Example {
+        kind: kind.to_owned(),
+        count,
+        example: example.to_owned(),
+    }
+}
+
+fn began() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_796_048_712, 0).expect("a time that exists")
+}
+
+fn report(runs: Vec<Run>) -> Report {
+    let objectives = [
+        ("p50", 10.0),
+        ("p95", 50.0),
+        ("p99", 100.0),
+        ("errors", 0.001),
+    ];
+    let objectives: Vec<_> = objectives
+        .map(|(name, limit)| objective(name, limit, &runs))
+        .into();
+    Report {
+        format: FORMAT,
+        loadtest_version: "0.1.0".to_owned(),
+        started_at: began(),
+        command_line: ["loadtest", "run", "mixed", "--rate", "5000", "--seeds", "3"]
+            .map(str::to_owned)
+            .to_vec(),
+        targets: ["8080", "8081"]
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .to_vec(),
+        machine: Machine {
+            cores: 8,
+            processor: "AMD EPYC 7763".to_owned(),
+            memory_bytes: 33_285_996_544,
+            system: "Linux 6.8.0".to_owned(),
+        },
+        settings: settings(),
+        scenario: "mixed".to_owned(),
+        scenario_text: SCENARIO.to_owned(),
+        verdict: Verdict {
+            passed: objectives.iter().all(|objective| objective.held),
+            reasons: vec![],
+            interrupted: false,
+        },
+        objectives,
+        runs,
+        search: vec![],
+    }
+}
+
+const SCENARIO: &str = "# Nine reads a write.\nname = \"mixed\"\n\n[[operation]]\nkind = \
+    \"get_user\"\nweight = 70\nkeys = { zipf = 1.07 }\n\n[[operation]]\nkind = \"list_users\"\n\
+    weight = 20\n\n[[operation]]\nkind = \"update_user\"\nweight = 10\n";
+
+fn settings() -> Vec<Setting> {
+    let settings = [
+        ("rate", "5000/s"),
+        ("arrivals", "exponential"),
+        ("duration", "60s"),
+        ("warm-up", "10s"),
+        ("seeds", "1,2,3"),
+        ("connections", "256"),
+        ("timeout", "5s"),
+        ("late-after", "5ms"),
+        ("tokens", "tokens.txt (64)"),
+        ("tenants", "8"),
+    ];
+    settings
+        .map(|(name, value)| Setting {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+        .to_vec()
+}
+
+fn objective(name: &str, limit: f64, runs: &[Run]) -> Objective {
+    let values: Vec<_> = runs
+        .iter()
+        .map(|run| match name {
+            "p50" => run.latency.p50,
+            "p95" => run.latency.p95,
+            "p99" => run.latency.p99,
+            _ => run.errors as f64 / run.attempted as f64,
+        })
+        .collect();
+    Objective {
+        name: name.to_owned(),
+        limit,
+        held: values.iter().all(|value| *value < limit),
+        values,
+    }
+}
+
+/// A run whose requests take `median` milliseconds, log-normally.
+pub(super) fn run(seed: u64, seconds: u32, rate: f64, median: f64) -> Run {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let timeline = timeline(&mut random, seconds, rate, median);
+    let attempted: u64 = timeline
+        .iter()
+        .map(|second| second.good + second.errors)
+        .sum();
+    let errors = timeline.iter().map(|second| second.errors).sum();
+    let good = attempted - errors;
+    let kinds = [
+        ("get_user", 0.7, 0.9),
+        ("list_users", 0.2, 1.6),
+        ("update_user", 0.1, 3.1),
+    ];
+    Run {
+        seed,
+        started_at: began() + TimeDelta::seconds(10),
+        seconds: f64::from(seconds),
+        target_rate: Some(rate),
+        attempted,
+        good,
+        errors,
+        achieved_rate: good as f64 / f64::from(seconds),
+        availability: good as f64 / attempted as f64,
+        on_time: 0.9994,
+        void: None,
+        waited_for_connection: 0.0021,
+        latency: latency(&mut random, attempted, median),
+        operations: kinds
+            .map(|(name, share, slower)| {
+                let requests = (attempted as f64 * share) as u64;
+                operation(
+                    name,
+                    requests,
+                    latency(&mut random, requests, median * slower),
+                )
+            })
+            .to_vec(),
+        violations: vec![],
+        failures: vec![],
+        visibility: Visibility {
+            lag: latency(&mut random, attempted / 100, 3.0),
+            not_seen: 0,
+        },
+        timeline,
+        servers: servers(seconds, rate),
+    }
+}
+
+fn operation(name: &str, requests: u64, latency: Latency) -> Operation {
+    let status = if name == "update_user" { "204" } else { "200" };
+    Operation {
+        name: name.to_owned(),
+        attempted: requests,
+        errors: 0,
+        statuses: BTreeMap::from([
+            (status.to_owned(), requests - requests / 9),
+            ("304".to_owned(), requests / 9),
+        ]),
+        latency,
+    }
+}
+
+fn timeline(random: &mut ChaCha8Rng, seconds: u32, rate: f64, median: f64) -> Vec<Second> {
+    let wobble = LogNormal::<f64>::new(0.0, 0.1).expect("a spread that exists");
+    let tail = LogNormal::<f64>::new(0.0, 0.35).expect("a spread that exists");
+    (0..seconds)
+        .map(|at| {
+            let p99 = median * 9.0 * tail.sample(random);
+            Second {
+                at,
+                good: (rate * wobble.sample(random).powf(0.15)) as u64,
+                errors: 0,
+                p50: median * wobble.sample(random),
+                p99,
+                max: p99 * (1.5 + tail.sample(random)),
+            }
+        })
+        .collect()
+}
+
+fn latency(random: &mut ChaCha8Rng, count: u64, median: f64) -> Latency {
+    let mut histogram = Histogram::<u64>::new_with_bounds(1, 60_000_000, 3).expect("a minute fits");
+    let spread = LogNormal::<f64>::new(median.ln(), 0.95).expect("a spread that exists");
+    for _ in 0..count.min(8_000) {
+        let microseconds = (spread.sample(random) * 1_000.0) as u64;
+        histogram.saturating_record(microseconds.max(1));
+    }
+    let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64 / 1_000.0;
+    let curve = histogram
+        .iter_quantiles(5)
+        .map(|step| {
+            (
+                step.quantile_iterated_to() * 100.0,
+                at(step.quantile_iterated_to()),
+            )
+        })
+        .collect();
+    Latency {
+        count,
+        mean: histogram.mean() / 1_000.0,
+        p50: at(0.5),
+        p90: at(0.9),
+        p95: at(0.95),
+        p99: at(0.99),
+        p999: at(0.999),
+        max: histogram.max() as f64 / 1_000.0,
+        curve,
+    }
+}
+
+fn servers(seconds: u32, rate: f64) -> Vec<Server> {
+    [("query-api", 8081, 0.9), ("command-api", 8080, 0.1)]
+        .map(|(service, port, share)| Server {
+            url: format!("http://127.0.0.1:{port}/metrics"),
+            service: service.to_owned(),
+            error: None,
+            figures: [
+                ("requests", rate * share, "/s"),
+                ("processor", 1.42 * share, "cores"),
+                ("memory, at most", 2.1e8, "bytes"),
+                ("answers from memory", 0.931, "share"),
+                ("p99 as the server saw it", 4.2, "ms"),
+                ("garbage swept", 1_204.0, ""),
+            ]
+            .map(|(name, value, unit)| Figure {
+                name: name.to_owned(),
+                value,
+                unit: unit.to_owned(),
+            })
+            .to_vec(),
+            series: [("processor", "cores", 1.4), ("memory", "bytes", 2e8)]
+                .map(|(name, unit, level)| Series {
+                    name: name.to_owned(),
+                    unit: unit.to_owned(),
+                    points: (0..seconds)
+                        .map(|at| (f64::from(at), level * (1.0 + f64::from(at * 7 % 13) / 40.0)))
+                        .collect(),
+                })
+                .to_vec(),
+        })
+        .to_vec()
+}
