@@ -27,11 +27,7 @@ impl Headline {
             return Self {
                 tone: Tone::Nothing,
                 word: "Nothing measured",
-                rest: if report.verdict.interrupted {
-                    "it was interrupted before the first request".to_owned()
-                } else {
-                    "no request was sent".to_owned()
-                },
+                rest: nothing(report).to_owned(),
             };
         }
         if report.verdict.passed {
@@ -50,6 +46,14 @@ impl Headline {
             },
             rest: missed(report),
         }
+    }
+}
+
+fn nothing(report: &Report) -> &'static str {
+    match (report.verdict.interrupted, report.search.is_empty()) {
+        (true, true) => "it was interrupted before the first request",
+        (true, false) => "the search was interrupted before a rate held",
+        (false, _) => "no request was sent",
     }
 }
 
@@ -89,6 +93,9 @@ fn missed(report: &Report) -> String {
         (_, 1) => parts.push("the run says nothing".to_owned()),
         (1, runs) => parts.push(format!("1 of {runs} runs is void")),
         (void, runs) => parts.push(format!("{void} of {runs} runs are void")),
+    }
+    if !report.search.is_empty() && report.search.iter().all(|step| !step.held) {
+        parts.push("no rate that was tried held".to_owned());
     }
     if report.verdict.interrupted {
         parts.push("interrupted".to_owned());

@@ -48,9 +48,12 @@ function curves(pick, limits) {
     x: {
       min: 0,
       max: top,
-      ticks: named.map((percentile) => ({ at: tail(percentile), label: `${percentile} %` })),
+      ticks: named
+        .filter((percentile) => width > 600 || ![0, 75, 95].includes(percentile))
+        .map((percentile) => ({ at: tail(percentile), label: `${percentile} %` })),
     },
     stops: [...named.map(tail), top],
+    below: true,
     legend: FIGURES.runs.length < 2 ? []
       : FIGURES.runs.map((run, index) => ({ style: style(index), name: run.name })),
     panels: [{

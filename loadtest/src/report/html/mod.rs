@@ -80,7 +80,7 @@ fn chart(id: &str, name: &str, words: &str) -> String {
     format!(
         "<figure class=\"chart\"><div class=\"legend\"></div><svg id=\"{id}\" role=\"img\" \
          tabindex=\"0\" aria-label=\"{name}\" aria-describedby=\"{id}-words\"></svg>\
-         <p class=\"caption\"></p><figcaption id=\"{id}-words\">{}</figcaption>\
+         <p class=\"caption\"></p><figcaption id=\"{id}-words\">{} Arrow keys move through it.</figcaption>\
          <output class=\"readout\" aria-live=\"polite\"></output></figure>\n",
         Text(words)
     )

@@ -1,7 +1,7 @@
 // Draws a chart: panels one below the other over one x axis, and a line that follows the pointer
 // or the arrow keys through all of them. `make(width)` says what to draw at that width:
 //   x: { min, max, ticks: [{ at, label }] }, stops: x values for the arrow keys, snap: whether the
-//   pointer jumps to them, caption (optional), legend: [{ style, name }], panels: [{ title,
+//   pointer jumps to them, below: where the readout stands, caption (optional), legend: [{ style, name }], panels: [{ title,
 //   keys: what its lines are, height, y: { log, min, max, format }, layers: [{ kind, style, … }] }],
 //   readout: x => ({ title, rows: [{ style, name, value, panel, y }] }).
 
@@ -43,12 +43,13 @@ function step(state, event) {
     End: stops.length - 1,
     Escape: -1,
   }[event.key];
-  if (to === undefined) return;
+  if (to === undefined || stops.length === 0) return;
   event.preventDefault();
   show(state, to < 0 ? null : stops[to]);
 }
 
 function nearest(stops, x) {
+  if (stops.length === 0) return null;
   return stops.reduce((best, stop) => (Math.abs(stop - x) < Math.abs(best - x) ? stop : best));
 }
 
@@ -109,10 +110,10 @@ function axis(svg, marks, toX, bottom) {
   for (const { at, label } of marks) {
     const x = toX(at);
     add(svg, "line", { x1: x, x2: x, y1: bottom, y2: bottom + 4, class: "axis" });
-    const half = label.length * 3.2;
-    if (x - half < free) continue;
-    free = x + half + 6;
+    const half = label.length * 3.6;
     const anchor = x + half > x2 + GUTTER.right ? "end" : "middle";
+    if (x - (anchor === "end" ? 2 * half : half) < free) continue;
+    free = x + half + 6;
     add(svg, "text", { x, y: bottom + 18, "text-anchor": anchor }, label);
   }
 }
@@ -198,7 +199,10 @@ function show(state, at) {
   }
   const wide = readout.offsetWidth;
   const left = x + 14 + wide > figure.clientWidth ? Math.max(0, x - 14 - wide) : x + 14;
-  readout.style.transform = `translate(${left}px, ${svg.offsetTop + y1 + 6}px)`;
+  const above = svg.getBoundingClientRect().top - figure.getBoundingClientRect().top;
+  // Curves rise to the right, and leave room below.
+  const down = spec.below ? y2 - readout.offsetHeight - 8 : y1 + 6;
+  readout.style.transform = `translate(${left}px, ${above + down}px)`;
 }
 
 function scale({ log, min, max }, from, to) {

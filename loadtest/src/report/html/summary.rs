@@ -26,11 +26,12 @@ pub(super) fn header(report: &Report) -> String {
     format!(
         "<header class=\"top {class}\">\n<div class=\"bar\"><span>loadtest {} · {}</span>\
          <button type=\"button\" id=\"theme\" hidden>Theme</button></div>\n\
-         <h1><span class=\"mark\" aria-hidden=\"true\"></span><span><strong>{}:</strong> \
+         <h1><span class=\"mark\" aria-hidden=\"true\"></span><span><strong>{}{}</strong> \
          <span class=\"rest\">{}</span></span></h1>\n{best}{reasons}{}</header>\n",
         Text(&report.loadtest_version),
         report.started_at.format("%-d %B %Y, %H:%M UTC"),
         headline.word,
+        if headline.rest.is_empty() { "" } else { ":" },
         Text(&headline.rest),
         facts(report),
     )
