@@ -9,7 +9,9 @@ mod text;
 pub use conditions::Difference;
 pub use read::{ReadError, read};
 
-use super::spread::{self, Spread};
+pub use super::spread::Spread;
+
+use super::spread;
 use super::{Operation, Report, Run};
 
 /// What two reports have in common and what changed from the first to the second.

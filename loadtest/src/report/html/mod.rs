@@ -9,6 +9,7 @@ mod faults;
 mod measures;
 mod servers;
 mod summary;
+mod tiles;
 
 use uuid::Uuid;
 
@@ -46,7 +47,7 @@ pub fn render(report: &Report) -> String {
 fn body(report: &Report) -> String {
     let mut page = summary::header(report);
     page += "<main>\n";
-    page += &summary::tiles(report);
+    page += &tiles::tiles(report);
     page += "<noscript><p class=\"hint\">The charts need JavaScript; everything else is here.</p>\
              </noscript>\n";
     if report.runs.iter().any(|run| run.attempted > 0) {
@@ -80,7 +81,8 @@ fn chart(id: &str, name: &str, words: &str) -> String {
     format!(
         "<figure class=\"chart\"><div class=\"legend\"></div><svg id=\"{id}\" role=\"img\" \
          tabindex=\"0\" aria-label=\"{name}\" aria-describedby=\"{id}-words\"></svg>\
-         <p class=\"caption\"></p><figcaption id=\"{id}-words\">{} Arrow keys move through it.</figcaption>\
+         <p class=\"caption\"></p><figcaption id=\"{id}-words\">\
+         {} Arrow keys move through it.</figcaption>\
          <output class=\"readout\" aria-live=\"polite\"></output></figure>\n",
         Text(words)
     )

@@ -1,9 +1,12 @@
 // Draws a chart: panels one below the other over one x axis, and a line that follows the pointer
 // or the arrow keys through all of them. `make(width)` says what to draw at that width:
-//   x: { min, max, ticks: [{ at, label }] }, stops: x values for the arrow keys, snap: whether the
-//   pointer jumps to them, below: where the readout stands, caption (optional), legend: [{ style, name }], panels: [{ title,
-//   keys: what its lines are, height, y: { log, min, max, format }, layers: [{ kind, style, … }] }],
-//   readout: x => ({ title, rows: [{ style, name, value, panel, y }] }).
+//   x: { min, max, ticks: [{ at, label }] }
+//   stops: x values for the arrow keys; snap: whether the pointer jumps to them
+//   below: whether the readout stands at the bottom; caption: a line below (optional)
+//   legend: [{ style, name }]
+//   panels: [{ title, keys: what its lines are, height, y: { log, min, max, format },
+//     layers: [{ kind, style, points, … }] }]
+//   readout: x => ({ title, rows: [{ style, name, value, panel, y }] })
 
 const GUTTER = { left: 56, right: 12, title: 30, gap: 14, bottom: 22 };
 
@@ -189,7 +192,8 @@ function show(state, at) {
   for (const row of told.rows) {
     const line = document.createElement("div");
     line.className = row.style;
-    for (const text of [row.name, row.value]) {
+    // The spaces are for those who hear it.
+    for (const text of [`${row.name} `, `${row.value} `]) {
       line.append(Object.assign(document.createElement("span"), { textContent: text }));
     }
     readout.append(line);
@@ -236,7 +240,9 @@ function ticks({ log, min, max }, height) {
     return found.filter((value) => value >= min * 0.999 && value <= max * 1.001);
   };
   const fine = [[1, 2, 5], [1, 3], [1]].map(among);
-  return fine.find((found) => found.length <= most) ?? fine[2].filter((_, index) => index % 2 === 0);
+  const every = Math.ceil(fine[2].length / most);
+  return fine.find((found) => found.length <= most)
+    ?? fine[2].filter((_, index) => index % every === 0);
 }
 
 // The next of 1, 2, 5, 10, … that is not smaller.

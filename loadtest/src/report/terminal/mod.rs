@@ -1,12 +1,15 @@
 //! The end of a run, on a terminal: what was measured, the limits, and the verdict last, where the
 //! prompt comes after it.
 
+mod figures;
+
 use super::availability::{Answered, Reached};
-use super::columns::{Cell, Columns, Ink, harmless, wrapped};
+use super::columns::{Columns, Ink, harmless, wrapped};
 use super::headline::{Headline, Tone};
-use super::spread::{self, Spread};
-use super::units::{self, Quantity};
-use super::{Example, Latency, Operation, Report, Run, objectives};
+use super::spread;
+use super::units;
+use super::{Example, Report, Run, objectives};
+use figures::{errors, on_time, rate, row, visibility};
 
 /// The summary, with ANSI colours when asked for, in lines of about `width` letters. Figures of
 /// several runs are medians; counts are sums.
@@ -232,127 +235,5 @@ impl Page {
     }
 }
 
-fn rate(report: &Report) -> String {
-    let achieved = spread::over(report, |run| run.achieved_rate);
-    let target = report.runs.iter().find_map(|run| run.target_rate);
-    let median = achieved.map_or(f64::NAN, |spread| spread.median);
-    let of = target.map_or(String::new(), |target| {
-        format!(" of {}", units::rate(target))
-    });
-    format!(
-        "{}{of}{}",
-        units::rate(median),
-        range(achieved, units::rate).unwrap_or_default()
-    )
-}
-
-fn range(spread: Option<Spread>, show: fn(f64) -> Quantity) -> Option<String> {
-    let spread = spread.filter(|spread| spread.runs > 1)?;
-    Some(format!(" ({} to {})", show(spread.min), show(spread.max)))
-}
-
-/// None when no write was followed.
-fn visibility(report: &Report) -> Option<String> {
-    let runs = || report.runs.iter().map(|run| &run.visibility);
-    let not_seen: u64 = runs().map(|visibility| visibility.not_seen).sum();
-    let seen: u64 = runs().map(|visibility| visibility.lag.count).sum();
-    let median = |of: fn(&Latency) -> f64| {
-        let counted = runs().filter(|visibility| visibility.lag.count > 0);
-        let median = Spread::of(counted.map(|visibility| of(&visibility.lag)))?.median;
-        Some(units::duration(median).to_string())
-    };
-    let followed = units::count(seen + not_seen);
-    let end = format!("{} of {followed} not seen", units::count(not_seen));
-    if seen + not_seen == 0 {
-        return None;
-    }
-    let Some(((p50, p95), p99)) = median(|lag| lag.p50)
-        .zip(median(|lag| lag.p95))
-        .zip(median(|lag| lag.p99))
-    else {
-        return Some(end);
-    };
-    Some(format!("p50 {p50}, p95 {p95}, p99 {p99}; {end}"))
-}
-
-/// Said only when it is not nearly all.
-fn on_time(report: &Report) -> Option<String> {
-    let least = spread::over(report, |run| run.on_time)?.min;
-    (least < 0.99).then(|| format!("{} (below 95 % a run is void)", units::percent(least)))
-}
-
-fn errors(operations: &[&Operation]) -> u64 {
-    operations.iter().map(|operation| operation.errors).sum()
-}
-
-fn row<'a>(
-    name: &str,
-    attempted: u64,
-    errors: u64,
-    latencies: impl Iterator<Item = &'a Latency> + Clone,
-    ink: Ink,
-) -> Vec<Cell> {
-    let of: [fn(&Latency) -> f64; 5] = [
-        |latency| latency.p50,
-        |latency| latency.p95,
-        |latency| latency.p99,
-        |latency| latency.p999,
-        |latency| latency.max,
-    ];
-    let bad = if errors > 0 { Ink::Bad } else { ink };
-    let mut row = vec![
-        (harmless(name), ink),
-        (units::count(attempted), ink),
-        (units::count(errors), bad),
-    ];
-    row.extend(of.map(|of| {
-        let median = Spread::of(latencies.clone().map(of)).map_or(f64::NAN, |spread| spread.median);
-        (units::digits(median), ink)
-    }));
-    row
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::examples;
-    use super::*;
-
-    #[test]
-    fn a_run_that_passed_ends_in_its_verdict() {
-        insta::assert_snapshot!(summary(&examples::seeds(1.0), false, 80));
-    }
-
-    #[test]
-    fn a_run_that_failed_names_what_failed_with_an_example_of_each() {
-        let text = summary(&examples::failing(), false, 80);
-        assert!(
-            text.lines()
-                .last()
-                .unwrap_or_default()
-                .starts_with("MISSED: ")
-        );
-        insta::assert_snapshot!(text);
-    }
-
-    #[test]
-    fn a_search_tells_each_rate_that_it_tried() {
-        insta::assert_snapshot!(summary(&examples::search(), false, 60));
-    }
-
-    #[test]
-    fn a_run_that_ended_at_once_says_so() {
-        insta::assert_snapshot!(summary(&examples::empty(), false, 80));
-    }
-
-    #[test]
-    fn colours_change_nothing_but_colours() {
-        let report = examples::failing();
-        let plain = summary(&report, false, 80);
-        let mut coloured = summary(&report, true, 80);
-        assert_ne!(coloured, plain);
-        for code in ["1;31", "1", "2", "32", "0"] {
-            coloured = coloured.replace(&format!("\u{1b}[{code}m"), "");
-        }
-        assert_eq!(coloured, plain);
-    }
-}
+mod tests;
