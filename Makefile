@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild up down compose-check shell-check
+.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild load up down compose-check shell-check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +52,14 @@ chaos: ## kill, pause, flush and restart everything under load, four rounds of i
 # With the binaries that `cargo test --workspace` has built.
 chaos-short: ## every kind of fault once, and a verdict (about 90 seconds)
 	@cargo build --workspace --bins --quiet && target/debug/chaos run --rounds 1 --seconds-max 75 --sessions 6 $(CHAOS_ARGS)
+
+# `make load FORM=full SCENARIO=session LOAD_ARGS="--rate 300 --duration 1m"`; `loadtest run --help` lists the arguments.
+FORM ?= embedded
+SCENARIO ?= mixed
+load: ## load a Runnel of its own (FORM=embedded or full, SCENARIO=commands, reads, mixed, session or a file), and report
+	@scripts/postgres >/dev/null && { [ $(FORM) != full ] || scripts/full require; } && \
+	cargo build --profile $(PROFILE) -p loadtest -p runnel -p command-api -p projector -p query-api && \
+	scripts/load $(FORM) $(PROGRAMS) $(SCENARIO) $(LOAD_ARGS)
 
 lint: ## format check and clippy, as CI does
 	cargo fmt --all --check

@@ -13,18 +13,18 @@ use tempfile::TempDir;
 use crate::server::{self, Bug};
 
 /// What all flows of the tests' scenario are.
-pub const ALL: &str = r#"["register", "update", "read_own", "activity", "read", "read_unchanged",
+pub(crate) const ALL: &str = r#"["register", "update", "read_own", "activity", "read", "read_unchanged",
     "read_missing", "read_foreign", "batch", "find", "list", "list_region"]"#;
 
 /// A folder with tokens and a scenario.
-pub struct Load {
+pub(crate) struct Load {
     folder: TempDir,
     base: String,
 }
 
 impl Load {
     /// One flow of these steps, against a server with this bug.
-    pub async fn new(bug: Bug, steps: &str) -> Self {
+    pub(crate) async fn new(bug: Bug, steps: &str) -> Self {
         let base = server::start(bug).await;
         let folder = tempfile::tempdir().expect("a folder");
         let scenario = format!(
@@ -41,7 +41,7 @@ impl Load {
     }
 
     /// The command that runs it, with these arguments, too.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let path = |name: &str| self.path(name).to_string_lossy().into_owned();
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
         command
@@ -53,20 +53,20 @@ impl Load {
     }
 
     /// Runs it to its end.
-    pub async fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         output.expect("a task").expect("the program runs")
     }
 
     /// Its report.
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> Report {
         let text = std::fs::read(self.path("out/report.json")).expect("a report");
         serde_json::from_slice(&text).expect("a report")
     }
 
     /// A path in its folder.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         Path::new(self.folder.path()).join(name)
     }
 }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+pub(crate) enum Bug {
     /// Nothing.
     None,
     /// From two seconds after the first load on it answers nobody for one second.
@@ -62,7 +62,7 @@ struct State {
 }
 
 /// Serves until the runtime ends; the base address.
-pub async fn start(bug: Bug) -> String {
+pub(crate) async fn start(bug: Bug) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let state = Arc::new(State {
