@@ -61,6 +61,7 @@ const TABLE: &[(&str, &[&str], &[&str])] = &[
         ],
         &["rdkafka", "redis", "cqrs-es"],
     ),
+    ("loadtest", &[], &["sqlx", "rdkafka", "redis"]),
 ];
 
 /// Development only: they may use anything.

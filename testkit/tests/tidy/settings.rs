@@ -22,6 +22,7 @@ const COMMAND_LINES: &[(&str, &[&str])] = &[
     ("runnel", &["keys"]),
     ("runnel", &["token"]),
     ("runnel", &["demo"]),
+    ("loadtest", &["run"]),
 ];
 
 /// The variables that a help text names, as `[env: NAME=…]`.
