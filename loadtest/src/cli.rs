@@ -35,7 +35,8 @@ pub enum Verb {
 pub struct RunArgs {
     /// commands, reads, mixed, session, or the path of a TOML file
     pub scenario: String,
-    /// Files of bearer tokens, one a line; each tenant needs some of role admin, and enough for the rate limit of a principal
+    /// Files of bearer tokens, one a line; each tenant needs some of role admin, and as many as
+    /// the rate limit of a principal demands
     #[arg(long, required = true, value_delimiter = ',')]
     pub tokens: Vec<PathBuf>,
     /// Where commands are accepted
@@ -58,12 +59,14 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "exponential")]
     pub arrivals: Spacing,
     /// Instead of a rate: so many virtual users, each of which waits for its answers
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "find_max")]
+    #[arg(long, value_name = "N", conflicts_with = "find_max",
+        value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub closed: Option<u32>,
     /// Search for the highest rate that holds the objectives, from --rate on
     #[arg(long)]
     pub find_max: bool,
-    /// Connections, and so requests that can be on their way at the same time
+    /// Connections, and so requests that can be on their way at the same time; with --closed as
+    /// many as users
     #[arg(long, default_value = "50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
     /// What comes before the measured phase
@@ -138,7 +141,8 @@ pub struct GraphArgs {
     #[arg(long, conflicts_with_all = ["nodes", "exponent", "mean", "seed"])]
     pub edges: Option<PathBuf>,
     /// Nodes of a drawn graph
-    #[arg(long, default_value = "10000", value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    #[arg(long, default_value = "10000",
+        value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
     pub nodes: u32,
     /// The power with which its followers fall
     #[arg(long, default_value = "2.2")]

@@ -44,7 +44,7 @@ pub(crate) async fn invoke(args: &RunArgs, interrupt: CancellationToken) -> anyh
         command: base(&args.command_url),
         query: base(&args.query_url),
     };
-    let connections = usize::try_from(args.connections)?;
+    let connections = usize::try_from(connections(args))?;
     let world = Arc::new(World {
         client: Client::new(targets, connections, args.timeout),
         crowd: Crowd::new(&scenario.population, &tokens),
@@ -113,6 +113,11 @@ async fn measure(
         );
     }
     (Vec::new(), runs)
+}
+
+/// Those who wait for their answers need one each.
+fn connections(args: &RunArgs) -> u32 {
+    args.closed.unwrap_or(args.connections)
 }
 
 /// Only this machine, unless told otherwise.
@@ -215,7 +220,7 @@ fn settings(args: &RunArgs) -> Vec<Setting> {
         ("scenario", args.scenario.clone()),
         ("load", load),
         ("arrivals", format!("{:?}", args.arrivals).to_lowercase()),
-        ("connections", args.connections.to_string()),
+        ("connections", connections(args).to_string()),
         ("warm-up", duration(args.warm_up)),
         ("duration", duration(args.duration)),
         (

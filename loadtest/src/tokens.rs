@@ -31,6 +31,9 @@ pub struct TenantTokens {
     pub admins: Vec<Credential>,
 }
 
+/// How to come by tokens.
+const HINT: &str = "`runnel token --role admin --count N --out FILE` writes some, one a line";
+
 /// Why tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -38,7 +41,7 @@ pub enum TokenError {
     #[error("cannot read the tokens in {}", .0.display())]
     Unreadable(PathBuf, #[source] std::io::Error),
     /// A line is no token.
-    #[error("{}, line {line}: {what}; `runnel token --role admin --count N --out FILE` writes tokens, one a line", file.display())]
+    #[error("{}, line {line}: {what}; {HINT}", file.display())]
     NotAToken {
         /// Where.
         file: PathBuf,
@@ -51,9 +54,7 @@ pub enum TokenError {
     #[error("more than {TOKENS_MAX} tokens")]
     TooMany,
     /// None at all.
-    #[error(
-        "no token in the files of --tokens; `runnel token --role admin --count N --out FILE` writes some"
-    )]
+    #[error("no token in the files of --tokens; {HINT}")]
     None,
     /// A tenant without one who may act for others.
     #[error(

@@ -34,7 +34,8 @@ impl Operation for Register {
 pub(crate) fn registration(crowd: &Crowd, user: &Arc<VirtualUser>) -> Begun {
     let (user, bio) = (Arc::clone(user), crowd.fresh_text());
     let body = json!({
-        "id": user.id, "email": user.email, "name": "Ada Lovelace", "region": user.region, "bio": bio,
+        "id": user.id, "email": user.email, "name": "Ada Lovelace", "region": user.region,
+        "bio": bio,
     });
     let (path, credential) = ("/v1/users".to_owned(), crowd.credential(&user));
     Begun {

@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use crate::server::{self, Bug};
 
 /// What all flows of the tests' scenario are.
-pub(crate) const ALL: &str = r#"["register", "update", "read_own", "activity", "read", "read_unchanged",
-    "read_missing", "read_foreign", "batch", "find", "list", "list_region"]"#;
+pub(crate) const ALL: &str = r#"["register", "update", "read_own", "activity", "read",
+    "read_unchanged", "read_missing", "read_foreign", "batch", "find", "list", "list_region"]"#;
 
 /// A folder with tokens and a scenario.
 pub(crate) struct Load {
