@@ -18,7 +18,7 @@ use crate::flight::Flights;
 use crate::follower::Follower;
 use crate::l1::{L1, Page, PageKey};
 use crate::metrics::{InShared, Kind, Lookup, looked_up, looked_up_shared};
-use crate::outlook::Outlook;
+use crate::outlook::{Judgement, Outlook};
 use crate::parked::Parked;
 use crate::shared_cache::{SharedCache, Vacancy};
 use crate::shared_reads::{Shared, is_good};
@@ -97,6 +97,26 @@ impl Reader {
         }
     }
 
+    /// What the process has of one user, when it is fresh and shows enough: the way of most reads,
+    /// without waiting for anything. None when [`Self::user`] has to look further.
+    pub(crate) fn user_at_hand(
+        &self,
+        scope: &Scope,
+        id: Uuid,
+        demand: &Demand,
+    ) -> Option<Result<Found<Arc<UserEntry>>, Failure>> {
+        let outlook = self.follower.outlook()?;
+        let judged = |token| outlook.judge(token) == Judgement::Good;
+        if !demand.token.as_ref().is_none_or(judged) {
+            return None;
+        }
+        let key = UserKey {
+            tenant: scope.tenant.clone(),
+            id,
+        };
+        hit(&self.l1.user(&key)?, &outlook, demand)
+    }
+
     /// One user, or the knowledge that there is none.
     ///
     /// # Errors
@@ -116,24 +136,15 @@ impl Reader {
             Ok(outlook) => outlook,
             Err(failure) => return self.stale_user(failure, cached, demand),
         };
+        if let Some(found) = cached
+            .as_ref()
+            .and_then(|entry| hit(entry, &outlook, demand))
+        {
+            return found;
+        }
         let cached = cached.filter(|entry| !outlook.is_lost(entry.stamp));
         let partition = partition_of(&outlook, &key);
         let needed = demand.needed(partition);
-        if let Some(entry) = &cached
-            && entry.fresh.is_fresh()
-            && entry.stamp.address.position >= needed
-        {
-            let negative = entry.row.is_none();
-            looked_up(
-                Kind::User,
-                if negative {
-                    Lookup::Negative
-                } else {
-                    Lookup::Hit
-                },
-            );
-            return judge_parked(Arc::clone(entry), entry.parked, needed, demand);
-        }
         looked_up(Kind::User, Lookup::Miss);
         let user = (&key, partition, needed);
         self.user_beyond_l1(scope, user, &outlook, cached, demand)
@@ -286,6 +297,26 @@ impl Reader {
         }
         result
     }
+}
+
+/// A cached entry as an answer, when it is fresh and shows enough.
+fn hit(
+    entry: &Arc<UserEntry>,
+    outlook: &Outlook,
+    demand: &Demand,
+) -> Option<Result<Found<Arc<UserEntry>>, Failure>> {
+    let needed = demand.needed(entry.stamp.address.partition);
+    let good = !outlook.is_lost(entry.stamp)
+        && entry.fresh.is_fresh()
+        && entry.stamp.address.position >= needed;
+    good.then(|| {
+        let found = match entry.row {
+            None => Lookup::Negative,
+            Some(_) => Lookup::Hit,
+        };
+        looked_up(Kind::User, found);
+        judge_parked(Arc::clone(entry), entry.parked, needed, demand)
+    })
 }
 
 /// The later of two readings.

@@ -12,6 +12,7 @@ use crate::access::{Caller, USER};
 use crate::answer::{Answer, marks};
 use crate::code::QueryCode;
 use crate::demand::Demand;
+use crate::failure::problem;
 use crate::parameters::{Form, Parameters};
 use crate::state::State;
 use crate::user_entry::{UserEntry, header};
@@ -34,9 +35,14 @@ pub(crate) async fn get(
     let id = path_id(&request)?;
     let asked = fields(&request)?;
     let demand = state.demand(&request)?;
-    let found = state
-        .run(&demand, state.reader.user(&scope, id, &demand))
-        .await?;
+    let found = match state.reader.user_at_hand(&scope, id, &demand) {
+        Some(found) => found.map_err(|failure| problem(failure, &demand))?,
+        // Boxed, so that the large future of this way costs nobody else its memory.
+        None => {
+            let read = state.reader.user(&scope, id, &demand);
+            Box::pin(state.run(&demand, read)).await?
+        }
+    };
     let (entry, stale) = (found.value, found.stale);
     let as_of = answer_token(&demand, &entry);
     match entry.bytes(visible(asked, &scope, id)) {

@@ -155,7 +155,8 @@ impl Verifier {
         {
             return Ok(verified);
         }
-        let verified = Arc::new(inner.verify_anew(token).await?);
+        // Boxed: a remembered token, the common case, shall not carry this way's large future.
+        let verified = Arc::new(Box::pin(inner.verify_anew(token)).await?);
         if inner.settings.token_cache_ttl > Duration::ZERO {
             inner.remembered.insert(hash, Arc::clone(&verified));
         }

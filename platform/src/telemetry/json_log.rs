@@ -35,14 +35,11 @@ impl JsonLog {
 
     fn head(&self, event: &Event<'_>) -> String {
         let metadata = event.metadata();
-        let mut line = String::with_capacity(320);
-        let time = Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true);
-        // Writing to a String cannot fail.
-        let _ = write!(
-            line,
-            "{{\"timestamp\":\"{time}\",\"level\":\"{}\"",
-            metadata.level()
-        );
+        let mut line = String::with_capacity(512);
+        line.push_str("{\"timestamp\":\"");
+        line.push_str(&Utc::now().to_rfc3339_opts(SecondsFormat::Micros, true));
+        line.push('"');
+        put(&mut line, "level", metadata.level().as_str());
         put(&mut line, "target", metadata.target());
         put(&mut line, "service", self.service);
         line
@@ -141,8 +138,18 @@ impl Visit for Fields<'_> {
 
 /// Adds `,"name":"value"`; names are identifiers of ours, values are anything.
 fn put(line: &mut String, name: &str, value: &str) {
-    let _ = write!(line, ",\"{name}\":");
-    line.push_str(&serde_json::Value::from(value).to_string());
+    for part in [",\"", name, "\":"] {
+        line.push_str(part);
+    }
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
+    // Nearly all values; the others are escaped at the price of two allocations.
+    if value.bytes().all(plain) {
+        for part in ["\"", value, "\""] {
+            line.push_str(part);
+        }
+    } else {
+        line.push_str(&serde_json::Value::from(value).to_string());
+    }
 }
 
 #[cfg(test)]

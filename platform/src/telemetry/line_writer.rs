@@ -7,7 +7,11 @@
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
+/// How long the thread waits for more once there is a line: waking it for each line would cost
+/// those who log a system call each.
+const GATHER: Duration = Duration::from_millis(1);
 /// Bytes waiting to be written at most.
 const BUFFER_MAX: usize = 4 << 20;
 
@@ -98,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Waits for bytes and swaps them for an empty buffer.
+    /// Waits for bytes, gathers more of them, and swaps them for an empty buffer.
     fn take(&self, lines: &mut Vec<u8>) {
         let mut state = self.lock();
         state.sleeping = true;
@@ -106,6 +110,9 @@ impl Shared {
         let waited = self.filled.wait_while(state, empty);
         state = waited.unwrap_or_else(PoisonError::into_inner);
         state.sleeping = false;
+        drop(state);
+        thread::sleep(GATHER);
+        let mut state = self.lock();
         std::mem::swap(&mut state.buffer, lines);
         state.writing = true;
     }

@@ -10,7 +10,13 @@ use std::time::SystemTime;
 use crate::servers::workspace_root;
 
 /// The binaries, which are named like their crates.
-const NAMES: [&str; 5] = ["command-api", "loadtest", "projector", "query-api", "runnel"];
+const NAMES: [&str; 5] = [
+    "command-api",
+    "loadtest",
+    "projector",
+    "query-api",
+    "runnel",
+];
 
 /// Names a folder whose binaries are taken as they are: those of a release, or of an hour ago.
 const FOLDER: &str = "RUNNEL_TEST_BINARIES";
