@@ -5,10 +5,13 @@
 
 mod append;
 mod cpu;
+mod figure;
 mod gauge;
 mod machine;
+mod output;
 mod people;
 mod rebuild;
+mod services;
 mod visibility;
 
 use clap::{Parser, Subcommand};

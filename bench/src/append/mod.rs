@@ -26,14 +26,13 @@ mod statements;
 mod stock;
 mod writer;
 
-use std::io::Write as _;
-
 use clap::Args;
 use event_store::AppendSettings;
 use sqlx::Connection as _;
 use testkit::Cluster;
 
 use crate::machine;
+use crate::output::say;
 
 /// Sizes of the benchmark; the defaults are those of docs/performance.md.
 #[derive(Args, Clone, Debug)]
@@ -93,12 +92,4 @@ pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
     let cells = rounds::run(&cluster, &args).await?;
     say(&report::tables(&cells))?;
     say(&report::ratios(&cells))
-}
-
-/// Standard output is this program's product; what cannot be written ends it.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
 }

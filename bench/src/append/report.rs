@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::cell::{Cell, Contender};
+use crate::figure::{Mark, Spread};
 
 /// What is compared.
 type Value = fn(&Cell) -> f64;
@@ -162,45 +163,6 @@ fn ratio(
     ))
 }
 
-#[derive(Clone, Copy)]
-enum Mark {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Mark {
-    fn judge(&self, ratio: f64) -> String {
-        let (reached, words, mark) = match self {
-            Self::AtLeast(mark) => (ratio >= *mark, "at least", mark),
-            Self::AtMost(mark) => (ratio <= *mark, "at most", mark),
-        };
-        format!(
-            "  mark: {words} {mark}, {}",
-            if reached { "reached" } else { "MISSED" }
-        )
-    }
-}
-
-struct Spread {
-    lowest: f64,
-    median: f64,
-    highest: f64,
-}
-
-impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        let (low, high) = ((values.len().max(1) - 1) / 2, values.len() / 2);
-        Self {
-            lowest: at(0),
-            median: f64::midpoint(at(low), at(high)),
-            highest: at(values.len().max(1) - 1),
-        }
-    }
-}
-
 fn levels(cells: &[Cell]) -> Vec<u16> {
     let mut levels: Vec<u16> = cells.iter().map(|cell| cell.level).collect();
     levels.sort_unstable();
@@ -211,22 +173,4 @@ fn levels(cells: &[Cell]) -> Vec<u16> {
 fn select(cells: &[Cell], contender: Contender, level: u16) -> Vec<&Cell> {
     let wanted = |cell: &&Cell| cell.contender == contender && cell.level == level;
     cells.iter().filter(wanted).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_lies_between_the_middle_two_of_an_even_number() {
-        let odd = Spread::of([3.0, 1.0, 2.0]);
-        assert_eq!((odd.lowest, odd.median, odd.highest), (1.0, 2.0, 3.0));
-        assert!((Spread::of([1.0, 2.0, 4.0, 9.0]).median - 3.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_mark_says_when_it_is_missed() {
-        assert!(Mark::AtLeast(12.0).judge(11.9).ends_with("MISSED"));
-        assert!(Mark::AtMost(0.1).judge(0.1).ends_with("reached"));
-    }
 }

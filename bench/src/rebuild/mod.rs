@@ -9,7 +9,6 @@
 mod bare;
 mod log;
 
-use std::io::Write as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -23,6 +22,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection as _, Executor as _, PgPool};
 
 use crate::machine;
+use crate::output::{load, say};
 use testkit::Cluster;
 use testkit::database::migrations_folder;
 
@@ -161,18 +161,4 @@ fn phases(report: &Report) -> String {
         .map(|(phase, seconds)| format!("{phase} {seconds:.2}"))
         .collect();
     phases.join(", ")
-}
-
-/// How busy the machine is with everything that runs on it.
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
-}
-
-/// Standard output is this program's product; what cannot be written ends it.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
 }

@@ -18,7 +18,6 @@ mod load;
 mod services;
 mod watch;
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -30,6 +29,7 @@ use self::load::Client;
 use self::services::Services;
 use self::watch::{Measured, Watch};
 use crate::machine;
+use crate::output::say;
 use testkit::Cluster;
 
 /// Sizes of the benchmark; the defaults are those of docs/performance.md.
@@ -164,12 +164,4 @@ async fn measure(
     watch.settle().await?;
     let fed = services.events_from(source).await? - before;
     watch.measured(fed).context("nothing was measured")
-}
-
-/// Standard output is this program's product; what cannot be written ends it.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
 }
