@@ -7,6 +7,7 @@ mod append;
 mod cpu;
 mod figure;
 mod gauge;
+mod http;
 mod machine;
 mod output;
 mod people;
