@@ -11,7 +11,9 @@ mod http;
 mod machine;
 mod output;
 mod people;
+mod query;
 mod rebuild;
+mod registrations;
 mod services;
 mod visibility;
 
@@ -32,6 +34,11 @@ struct Cli {
 enum Program {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
+    /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL, and bare actix-web.
+    Query(query::QueryArgs),
+    /// The yardstick of `query`.
+    #[command(hide = true)]
+    ServeBare(query::BareArgs),
     /// From the acknowledgement of a command until its effect can be read, by Kafka and without.
     Visibility(visibility::VisibilityArgs),
     /// Rebuilds of `user_view` beside bare reads of the same events.
@@ -43,6 +50,8 @@ async fn main() -> anyhow::Result<()> {
     let program = async {
         match Cli::parse().program {
             Program::Append(args) => append::run(args).await,
+            Program::Query(args) => query::run(args).await.map(drop),
+            Program::ServeBare(args) => query::serve_bare(args).await,
             Program::Visibility(args) => visibility::run(args).await,
             Program::Rebuild(args) => rebuild::run(args).await,
         }

@@ -1,0 +1,94 @@
+//! What is there before queries are measured: registered users, and their view.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use testkit::{Cluster, Scripted};
+use uuid::Uuid;
+
+use super::QueryArgs;
+use crate::figure::float;
+use crate::http::{self, Load};
+use crate::registrations;
+use crate::services::{Deployment, Log, Service, Setting};
+
+/// The database of the run.
+pub(super) const DATABASE: &str = "bench_query";
+
+/// The rate limit is on and counts, and refuses nobody.
+pub(crate) const LIMIT: u32 = 10_000_000;
+
+const PROJECTED_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+
+/// Everything but the contenders.
+pub(super) struct Stage {
+    pub(super) deployment: Deployment,
+    pub(super) redis: Scripted,
+    /// A connection's, each of a principal of its own.
+    pub(super) tokens: Vec<String>,
+    pub(super) users: Arc<[Uuid]>,
+    /// Redis is only believed while somebody keeps it up to date.
+    _projector: Service,
+}
+
+impl Stage {
+    /// Registers the users and waits until they can be read.
+    pub(super) async fn build(cluster: &Cluster, args: &QueryArgs) -> anyhow::Result<Self> {
+        let settings = limits();
+        let deployment = Deployment::prepare(cluster, DATABASE, &settings).await?;
+        let redis = Scripted::start_apart("redis")?;
+        let tokens = deployment.tokens(args.connections)?;
+        let url = ("REDIS_URL", redis.address().to_owned());
+        let projector = deployment.projector(&[url])?.ready().await?;
+        let users: Arc<[Uuid]> = (0..args.users).map(|_| Uuid::now_v7()).collect();
+        let command_api = deployment.command_api(Log::Warnings, &[])?.ready().await?;
+        register(command_api.data, &tokens[0], &users).await?;
+        command_api.stop();
+        projected(&projector, users.len()).await?;
+        Ok(Self {
+            deployment,
+            redis,
+            tokens,
+            users,
+            _projector: projector,
+        })
+    }
+}
+
+/// How the rate limit is set, for everybody.
+pub(crate) fn limits() -> [Setting; 2] {
+    let limit = LIMIT.to_string();
+    [
+        ("RATE_LIMIT_PER_SECOND", limit.clone()),
+        ("RATE_LIMIT_BURST", limit),
+    ]
+}
+
+async fn register(address: SocketAddr, token: &str, users: &[Uuid]) -> anyhow::Result<()> {
+    let load = Load {
+        address,
+        expected: 201,
+        connections: 64.min(users.len()),
+        warm_up: Duration::ZERO,
+        time: Duration::ZERO,
+    };
+    let requests = users
+        .iter()
+        .map(|id| registrations::request(address, token, *id));
+    http::each(&load, requests).await
+}
+
+async fn projected(projector: &Service, users: usize) -> anyhow::Result<()> {
+    let (wanted, begun) = (float(u64::try_from(users)?), Instant::now());
+    while projector.metric("projection_events_total", "").await? < wanted {
+        ensure!(
+            begun.elapsed() < PROJECTED_WITHIN,
+            "the view does not get filled"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(())
+}
