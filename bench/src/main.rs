@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+mod command;
 mod cpu;
 mod figure;
 mod gauge;
@@ -34,6 +35,11 @@ struct Cli {
 enum Program {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
+    /// Durable commands over HTTP: command-api, and stock cqrs-es behind the same handler.
+    Command(command::CommandArgs),
+    /// The yardstick of `command`.
+    #[command(hide = true)]
+    ServeStock(command::StockArgs),
     /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL, and bare actix-web.
     Query(query::QueryArgs),
     /// The yardstick of `query`.
@@ -50,6 +56,8 @@ async fn main() -> anyhow::Result<()> {
     let program = async {
         match Cli::parse().program {
             Program::Append(args) => append::run(args).await,
+            Program::Command(args) => command::run(args).await.map(drop),
+            Program::ServeStock(args) => command::serve_stock(args).await,
             Program::Query(args) => query::run(args).await.map(drop),
             Program::ServeBare(args) => query::serve_bare(args).await,
             Program::Visibility(args) => visibility::run(args).await,

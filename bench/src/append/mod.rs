@@ -26,6 +26,8 @@ mod statements;
 mod stock;
 mod writer;
 
+pub(crate) use self::databases::STOCK_TABLE;
+
 use clap::Args;
 use event_store::AppendSettings;
 use sqlx::Connection as _;
