@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod all;
 mod append;
 mod command;
 mod cpu;
@@ -20,6 +21,8 @@ mod visibility;
 
 use clap::{Parser, Subcommand};
 
+use self::figure::Row;
+
 /// As in the services, and for every contender.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,35 +36,57 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Program {
+    #[command(flatten)]
+    One(Measure),
+    /// Every program in a short form, and one table with the marks (about 10 minutes).
+    All(all::AllArgs),
+    /// The yardstick of `query`.
+    #[command(hide = true)]
+    ServeBare(query::BareArgs),
+    /// The yardstick of `command`.
+    #[command(hide = true)]
+    ServeStock(Box<command::StockArgs>),
+}
+
+/// A program that measures.
+#[derive(Subcommand)]
+enum Measure {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
     /// Durable commands over HTTP: command-api, and stock cqrs-es behind the same handler.
     Command(command::CommandArgs),
-    /// The yardstick of `command`.
-    #[command(hide = true)]
-    ServeStock(command::StockArgs),
     /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL, and bare actix-web.
     Query(query::QueryArgs),
-    /// The yardstick of `query`.
-    #[command(hide = true)]
-    ServeBare(query::BareArgs),
-    /// From the acknowledgement of a command until its effect can be read, by Kafka and without.
-    Visibility(visibility::VisibilityArgs),
     /// Rebuilds of `user_view` beside bare reads of the same events.
     Rebuild(rebuild::RebuildArgs),
+    /// From the acknowledgement of a command until its effect can be read, by Kafka and without.
+    Visibility(visibility::VisibilityArgs),
+}
+
+impl Measure {
+    /// Runs it; its rows of the table.
+    ///
+    /// # Errors
+    /// When there are no figures.
+    async fn run(self) -> anyhow::Result<Vec<Row>> {
+        match self {
+            Self::Append(args) => append::run(args).await,
+            Self::Command(args) => command::run(args).await,
+            Self::Query(args) => query::run(args).await,
+            Self::Rebuild(args) => rebuild::run(args).await,
+            Self::Visibility(args) => visibility::run(args).await,
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let program = async {
         match Cli::parse().program {
-            Program::Append(args) => append::run(args).await,
-            Program::Command(args) => command::run(args).await.map(drop),
-            Program::ServeStock(args) => command::serve_stock(args).await,
-            Program::Query(args) => query::run(args).await.map(drop),
+            Program::One(measure) => measure.run().await.map(drop),
+            Program::All(args) => all::run(args).await,
             Program::ServeBare(args) => query::serve_bare(args).await,
-            Program::Visibility(args) => visibility::run(args).await,
-            Program::Rebuild(args) => rebuild::run(args).await,
+            Program::ServeStock(args) => command::serve_stock(*args).await,
         }
     };
     tokio::select! {

@@ -260,8 +260,18 @@ impl Service {
     /// # Errors
     /// When it does not answer.
     pub(crate) async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
+        Ok(sum(&self.series(name).await?, name, label))
+    }
+
+    /// A metric's series, a line each.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) async fn series(&self, name: &str) -> anyhow::Result<String> {
         let url = format!("http://{}/metrics", self.admin);
-        Ok(sum(&reqwest::get(url).await?.text().await?, name, label))
+        let text = reqwest::get(url).await?.text().await?;
+        let series = text.lines().filter(|line| line.starts_with(name));
+        Ok(series.collect::<Vec<_>>().join("\n"))
     }
 
     /// SIGTERM, so that its leases are free at once, and waits for its end.

@@ -33,6 +33,7 @@ use event_store::AppendSettings;
 use sqlx::Connection as _;
 use testkit::Cluster;
 
+use crate::figure::Row;
 use crate::machine;
 use crate::output::say;
 
@@ -77,11 +78,11 @@ pub(crate) struct AppendArgs {
     statements: bool,
 }
 
-/// Runs the benchmark on a private server.
+/// Runs the benchmark on a private server; its rows of the table.
 ///
 /// # Errors
 /// When the server or a contender fails: then there are no figures.
-pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::start("bench", &machine::server_settings(args.statements)).await?;
     let mut admin = cluster.admin().await?;
     let machine = machine::describe(&mut admin, cluster.folder()).await?;
@@ -89,9 +90,11 @@ pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
     say(&machine)?;
     databases::prepare(&cluster, args.partitions).await?;
     if args.long {
-        return long::run(&cluster, &args).await;
+        long::run(&cluster, &args).await?;
+        return Ok(vec![]);
     }
     let cells = rounds::run(&cluster, &args).await?;
     say(&report::tables(&cells))?;
-    say(&report::ratios(&cells))
+    say(&report::ratios(&cells))?;
+    Ok(report::rows(&cells))
 }

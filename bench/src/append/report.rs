@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::cell::{Cell, Contender};
-use crate::figure::{Mark, Spread};
+use crate::figure::{Mark, Row, Spread};
 
 /// What is compared.
 type Value = fn(&Cell) -> f64;
@@ -143,6 +143,54 @@ pub(super) fn ratios(cells: &[Cell]) -> String {
         }
     }
     text
+}
+
+/// The rows of the table: those of the append alone, which is what the marks are about.
+pub(super) fn rows(cells: &[Cell]) -> Vec<Row> {
+    let marked: [(&str, &'static str, Contender, Value, Mark); 4] = [
+        (
+            "throughput, by stock",
+            "ev/s",
+            Contender::Stock,
+            Cell::rate,
+            STOCK_RATE,
+        ),
+        (
+            "p50, by stock",
+            "ms",
+            Contender::Stock,
+            |cell| cell.millis(0.5),
+            STOCK_P50,
+        ),
+        (
+            "throughput, by the bare insert",
+            "ev/s",
+            Contender::Bare,
+            Cell::rate,
+            BARE_RATE,
+        ),
+        (
+            "PostgreSQL's CPU an event, by the bare insert",
+            "µs",
+            Contender::Bare,
+            Cell::session_micros,
+            BARE_CPU,
+        ),
+    ];
+    let values = |contender, value: Value| -> Vec<f64> {
+        let cells = select(cells, contender, MARKED_LEVEL);
+        cells.into_iter().map(value).collect()
+    };
+    let row = |(what, unit, yardstick, value, mark)| {
+        let what = format!("durable append, {MARKED_LEVEL} commands: {what}");
+        let both = (
+            &*values(Contender::Events, value),
+            &*values(yardstick, value),
+        );
+        let measured = !both.0.is_empty() && !both.1.is_empty();
+        measured.then(|| Row::ratio(what, unit, both, mark))
+    };
+    marked.into_iter().filter_map(row).collect()
 }
 
 /// The ratios of each round; the n-th measurement of both is of the same round.

@@ -14,6 +14,9 @@ const BUFFER: usize = 4096;
 /// For a single request outside of a measurement.
 const FETCH_WITHIN: Duration = Duration::from_secs(10);
 
+const UNAVAILABLE: u16 = 503;
+const AGAIN_AFTER: Duration = Duration::from_millis(200);
+
 /// A whole answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
@@ -63,6 +66,21 @@ impl Connection {
     /// Asks and reads the whole answer, which must have this status.
     pub(super) async fn exchange(&mut self, request: &[u8], expected: u16) -> anyhow::Result<()> {
         let head = self.ask(request).await?;
+        self.check(head, expected)
+    }
+
+    /// The same, again while the server has no time for it: 503 says that nothing was done.
+    pub(super) async fn insist(&mut self, request: &[u8], expected: u16) -> anyhow::Result<()> {
+        loop {
+            let head = self.ask(request).await?;
+            if head.status != UNAVAILABLE {
+                return self.check(head, expected);
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    fn check(&self, head: Head, expected: u16) -> anyhow::Result<()> {
         if head.status != expected {
             let answer = String::from_utf8_lossy(&self.buffer);
             bail!("answered {} instead of {expected}: {answer}", head.status);

@@ -127,8 +127,8 @@ pub(crate) async fn at_rate<R: Requests>(
     Measured::new(&gauge, elapsed, cpu, late)
 }
 
-/// Each of these requests once, over so many connections; for what must be there before a
-/// measurement.
+/// Each of these requests once, over so many connections, and again when it is answered 503; for
+/// what must be there before a measurement.
 ///
 /// # Errors
 /// Of a connection or of a status.
@@ -148,7 +148,7 @@ pub(crate) async fn each(
         connections.spawn(async move {
             let mut connection = Connection::open(load.address).await?;
             while let Some(request) = next(&receiver).await {
-                connection.exchange(&request, load.expected).await?;
+                connection.insist(&request, load.expected).await?;
             }
             Ok(())
         });

@@ -20,6 +20,9 @@ pub(super) const DATABASE: &str = "bench_query";
 /// The rate limit is on and counts, and refuses nobody.
 pub(crate) const LIMIT: u32 = 10_000_000;
 
+/// Connections that register the users.
+const FILLERS: usize = 32;
+
 const PROJECTED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 
@@ -71,7 +74,7 @@ async fn register(address: SocketAddr, token: &str, users: &[Uuid]) -> anyhow::R
     let load = Load {
         address,
         expected: 201,
-        connections: 64.min(users.len()),
+        connections: FILLERS.min(users.len()),
         warm_up: Duration::ZERO,
         time: Duration::ZERO,
     };
