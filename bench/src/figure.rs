@@ -210,11 +210,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for line in &lines {
         let [what, ours, yardstick, ratio, mark, verdict] = line;
-        let _ = writeln!(
-            text,
+        let line = format!(
             "{what:<0$}  {ours:>1$}  {yardstick:>2$}  {ratio:>3$}  {mark:<4$}  {verdict}",
             widths[0], widths[1], widths[2], widths[3], widths[4],
         );
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     for row in rows.iter().filter(|row| row.is_failed()) {
         if let Found::Nothing { why, .. } = &row.found {
@@ -260,11 +260,11 @@ mod tests {
             Row::failed("rebuild", "no disk"),
         ];
         let expected = "\
-what               ours   yardstick  ratio  mark           \u{20}
-hit           900 req/s  1000 req/s   0.90  at least 0.8    reached
-visible, p50   12.50 ms           –      –  at most 10 ms   MISSED
-social                –           –      –  –               comes with feeds
-rebuild               –           –      –  –               FAILED
+what               ours   yardstick  ratio  mark
+hit           900 req/s  1000 req/s   0.90  at least 0.8   reached
+visible, p50   12.50 ms           –      –  at most 10 ms  MISSED
+social                –           –      –  –              comes with feeds
+rebuild               –           –      –  –              FAILED
 
 rebuild failed: no disk
 ";
