@@ -14,6 +14,8 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Longer than any grace of ours.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
 
 /// A setting of a service, such as `REDIS_URL`, and its value.
@@ -274,12 +276,16 @@ impl Service {
         Ok(series.collect::<Vec<_>>().join("\n"))
     }
 
-    /// SIGTERM, so that its leases are free at once, and waits for its end.
-    pub(crate) fn stop(mut self) {
-        if matches!(self.child.try_wait(), Ok(None)) {
-            let pid = self.child.id().to_string();
-            drop(Command::new("kill").args(["-TERM", &pid]).status());
-            drop(self.child.wait());
+    /// SIGTERM, so that its leases are free at once, and waits for its end; what does not end is
+    /// killed.
+    pub(crate) async fn stop(mut self) {
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
+        let (pid, begun) = (self.child.id().to_string(), Instant::now());
+        drop(Command::new("kill").args(["-TERM", &pid]).status());
+        while matches!(self.child.try_wait(), Ok(None)) && begun.elapsed() < STOPPED_WITHIN {
+            tokio::time::sleep(POLL).await;
         }
     }
 }

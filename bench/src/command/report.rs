@@ -45,7 +45,7 @@ impl Results {
             "\nregistrations, durable when they are answered, {} s a measurement, connections in \
              parentheses\n{}",
             args.seconds,
-            report::head("nothing"),
+            report::head(),
         );
         for level in &args.levels {
             for cell in self.cells.iter().filter(|cell| cell.connections == *level) {

@@ -3,13 +3,13 @@
 use super::Measured;
 use crate::figure::Spread;
 
-/// What the columns of [`line`] are; `beside` names what works beside the server.
-pub(crate) fn head(beside: &str) -> String {
+/// What the columns of [`line`] are.
+pub(crate) fn head() -> String {
     format!(
         "medians over the rounds (lowest to highest); µs are processor time a request: of the \
-         process that answers,\nof {beside}, of PostgreSQL, of this client; others is in cores\n\n\
+         process that answers,\nof what works beside it (Redis), of PostgreSQL, of this client; others is in cores\n\n\
          {:<30} {:>27} {:>8} {:>8} {:>8} {:>7} {:>10} {:>7} {:>7}\n",
-        "", "requests/s", "p50 ms", "p99 ms", "server", beside, "PostgreSQL", "client", "others",
+        "", "requests/s", "p50 ms", "p99 ms", "server", "beside", "PostgreSQL", "client", "others",
     )
 }
 

@@ -86,11 +86,7 @@ async fn all_that_was_due_while_a_server_stalled_counts_from_when_it_was_due() {
     let measured = at_rate(&load(address, 2), 200.0, &watched(), |_| Same).await;
     let measured = measured.unwrap();
     assert!(measured.millis(0.9) > 300.0, "{}", measured.millis(0.9));
-    assert!(
-        (measured.rate() - 200.0).abs() < 2.0,
-        "{}",
-        measured.rate()
-    );
+    assert!((measured.rate() - 200.0).abs() < 2.0, "{}", measured.rate());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -86,6 +86,8 @@ async fn redis(stage: &Stage, args: &QueryArgs) -> anyhow::Result<Contender> {
     let mut redis = ours(stage, REDIS, Layer::Redis, &[url, nothing_kept]).await?;
     let pid = std::fs::read_to_string(stage.redis.folder().join("pid"))?;
     redis.beside = vec![pid.trim().parse().context("the process id of Redis")?];
+    // The first time fills it in, behind the answers' backs.
+    redis.warm(stage, args).await?;
     redis.warm(stage, args).await?;
     Ok(redis)
 }

@@ -37,7 +37,7 @@ impl Results {
             args.users,
             args.hot,
             args.seconds,
-            report::head("Redis"),
+            report::head(),
         );
         for (name, rounds) in self.names.iter().zip(&self.rounds) {
             text.push_str(&report::line(name, rounds));

@@ -49,7 +49,7 @@ impl Stage {
         let users: Arc<[Uuid]> = (0..args.users).map(|_| Uuid::now_v7()).collect();
         let command_api = deployment.command_api(Log::Warnings, &[])?.ready().await?;
         register(command_api.data, &tokens[0], &users).await?;
-        command_api.stop();
+        command_api.stop().await;
         projected(&projector, users.len()).await?;
         Ok(Self {
             deployment,

@@ -54,7 +54,7 @@ impl Services {
     /// Starts the projector anew, fed by this source.
     pub(super) async fn project_from(&mut self, source: Source) -> anyhow::Result<()> {
         if let Some(projector) = self.projector.take() {
-            projector.stop();
+            projector.stop().await;
         }
         let settings = match source {
             Source::Kafka => vec![("KAFKA_BROKERS", self.brokers.clone())],
