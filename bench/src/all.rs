@@ -1,7 +1,7 @@
 //! Every program in a short form, one after the other, and one table of what came out.
 //!
-//! A program is a line of [`PROGRAMS`]; the rows come from it. To be added: the programs whose
-//! rows are not here yet.
+//! A program is a line of [`PROGRAMS`] and a variant of [`Measure`], and makes its own rows. Rows
+//! of the design's table that no program makes yet stand here and say so.
 
 use std::time::{Duration, Instant};
 
@@ -73,6 +73,10 @@ struct Line {
 /// # Errors
 /// When a program fails; the others are run and shown all the same.
 pub(crate) async fn run(args: AllArgs) -> anyhow::Result<()> {
+    let is_known = |name: &String| PROGRAMS.iter().any(|short| short.name == name);
+    if let Some(unknown) = args.only.iter().find(|name| !is_known(name)) {
+        bail!("no program is called {unknown}");
+    }
     let mut rows = Vec::new();
     let wanted =
         |short: &&Short| args.only.is_empty() || args.only.iter().any(|only| only == short.name);
