@@ -52,7 +52,7 @@ func main() {
 
 func parse() settings {
 	var s settings
-	flag.StringVar(&s.listen, "listen", "127.0.0.1:8090", "where requests are answered")
+	flag.StringVar(&s.listen, "listen", os.Getenv("BENCH_LISTEN"), "where requests are answered")
 	flag.StringVar(&s.logFile, "log", "", "the log file; standard output when empty")
 	flag.StringVar(&s.read, "read", "memory", "what answers reads: memory, redis or postgres")
 	flag.StringVar(&s.write, "write", "statement",

@@ -9,6 +9,7 @@ mod command;
 mod cpu;
 mod figure;
 mod gauge;
+mod go;
 mod http;
 mod machine;
 mod output;

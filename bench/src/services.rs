@@ -133,6 +133,33 @@ impl Deployment {
         self.start("bench", arguments, log, data, settings)
     }
 
+    /// Starts the Go yardstick, which must be built: see [`Go`](crate::go::Go).
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn go(&self, arguments: &[&str], settings: &[Setting]) -> anyhow::Result<Service> {
+        let (data, settings) = listening("BENCH_LISTEN", settings)?;
+        self.start(crate::go::PROGRAM, arguments, Log::Requests, data, settings)
+    }
+
+    /// Starts one of our services with its allocations counted, told by `listen` where to listen;
+    /// also where its counters are.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn counted(
+        &self,
+        service: &str,
+        listen: &'static str,
+        settings: &[Setting],
+    ) -> anyhow::Result<(Service, SocketAddr)> {
+        let (data, mut settings) = listening(listen, settings)?;
+        let counters = loopback()?;
+        settings.push(("BENCH_COUNTERS", counters.to_string()));
+        let service = self.start("bench-counted", &[service], Log::Requests, data, settings)?;
+        Ok((service, counters))
+    }
+
     /// A folder for what goes with the deployment.
     pub(crate) fn home(&self) -> &Path {
         &self.home

@@ -107,7 +107,11 @@ fn tell_counters(listen: SocketAddr) -> anyhow::Result<()> {
             let stats = ALLOCATOR.stats();
             let allocations = stats.allocations + stats.reallocations;
             // Whoever left does not want to know.
-            drop(writeln!(connection, "{allocations} {}", stats.bytes_allocated));
+            drop(writeln!(
+                connection,
+                "{allocations} {}",
+                stats.bytes_allocated
+            ));
         }
     };
     let thread = std::thread::Builder::new().name("counters".to_owned());

@@ -6,6 +6,7 @@ use testkit::Cluster;
 
 use super::CommandArgs;
 use crate::append::STOCK_TABLE;
+use crate::go::Go;
 use crate::http::{self, Load, Measured, Watched};
 use crate::query::limits;
 use crate::registrations::Registrations;
@@ -13,16 +14,16 @@ use crate::services::{Deployment, Log, Service};
 
 pub(super) const OURS: &str = "ours, command-api";
 pub(super) const STOCK: &str = "stock cqrs-es + postgres-es";
+pub(super) const GO: &str = "Go, user and event inserted";
 
 const OUR_DATABASE: &str = "bench_command";
 const STOCK_DATABASE: &str = "bench_command_stock";
+const GO_DATABASE: &str = "bench_command_go";
 
 /// A process that takes commands.
 pub(super) struct Contender {
     /// In tables.
     pub(super) name: &'static str,
-    /// The yardstick by whose rate its latency is measured; by its own where there is none.
-    pub(super) yardstick: Option<&'static str>,
     service: Service,
     database: &'static str,
 }
@@ -39,20 +40,26 @@ impl Contenders {
     ///
     /// # Errors
     /// When one does not start.
-    pub(super) async fn start(cluster: &Cluster, args: &CommandArgs) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        cluster: &Cluster,
+        args: &CommandArgs,
+        go: &Go,
+    ) -> anyhow::Result<Self> {
         let deployment = Deployment::prepare(cluster, OUR_DATABASE, &limits()).await?;
         let most = args.levels.iter().copied().max().context("a level")?;
         let tokens = deployment.tokens(most)?;
         let ours = deployment.command_api(Log::Requests, &[])?;
         let ours = Contender {
             name: OURS,
-            yardstick: Some(STOCK),
             service: ours.ready().await?,
             database: OUR_DATABASE,
         };
-        let stock = stock(cluster, &deployment).await?;
+        let mut all = vec![ours, stock(cluster, &deployment).await?];
+        if matches!(go, Go::Built) {
+            all.push(gos(cluster, &deployment).await?);
+        }
         Ok(Self {
-            all: vec![ours, stock],
+            all,
             tokens,
             _deployment: deployment,
         })
@@ -105,12 +112,28 @@ impl Contender {
     }
 }
 
-async fn stock(cluster: &Cluster, deployment: &Deployment) -> anyhow::Result<Contender> {
+async fn create_database(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
     let mut admin = cluster.admin().await?;
     admin
-        .execute(format!("create database {STOCK_DATABASE}").as_str())
+        .execute(format!("create database {name}").as_str())
         .await?;
-    admin.close().await?;
+    Ok(admin.close().await?)
+}
+
+/// It makes its tables itself.
+async fn gos(cluster: &Cluster, deployment: &Deployment) -> anyhow::Result<Contender> {
+    create_database(cluster, GO_DATABASE).await?;
+    let url = cluster.options(GO_DATABASE).to_url_lossy().to_string();
+    let service = deployment.go(&["-read", "postgres"], &[("DATABASE_URL", url)])?;
+    Ok(Contender {
+        name: GO,
+        service: service.listening().await?,
+        database: GO_DATABASE,
+    })
+}
+
+async fn stock(cluster: &Cluster, deployment: &Deployment) -> anyhow::Result<Contender> {
+    create_database(cluster, STOCK_DATABASE).await?;
     let options = cluster.options(STOCK_DATABASE);
     let mut connection = options.connect().await?;
     connection.execute(STOCK_TABLE).await?;
@@ -119,7 +142,6 @@ async fn stock(cluster: &Cluster, deployment: &Deployment) -> anyhow::Result<Con
     let service = deployment.yardstick(&["serve-stock"], Log::Requests, &[url])?;
     Ok(Contender {
         name: STOCK,
-        yardstick: None,
         service: service.listening().await?,
         database: STOCK_DATABASE,
     })

@@ -1,10 +1,11 @@
 //! The command benchmark: registrations over HTTP that are durable when they are answered, by
-//! command-api as it is deployed without Kafka, and by stock cqrs-es behind the same handler.
+//! command-api as it is deployed without Kafka, by stock cqrs-es behind the same handler, and by a
+//! Go stack that inserts a user and an event.
 //!
 //! | module | its part |
 //! |---|---|
 //! | [`contender`] | who takes commands |
-//! | [`stock`] | the yardstick |
+//! | [`stock`] | the yardstick of the same design; the other one is `bench/go` |
 //! | [`report`] | the tables |
 
 mod contender;
@@ -14,6 +15,7 @@ mod stock;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use sqlx::Connection as _;
 use testkit::Cluster;
@@ -23,6 +25,7 @@ pub(crate) use self::stock::{StockArgs, serve_stock};
 use self::contender::Contenders;
 use self::report::Results;
 use crate::figure::Row;
+use crate::go::Go;
 use crate::http::Load;
 use crate::http::report::progress;
 use crate::machine;
@@ -40,6 +43,9 @@ pub(crate) struct CommandArgs {
     /// How often each contender is measured at each level.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// How often each latency is measured, ours and the yardstick's in turns.
+    #[arg(long, default_value_t = 3)]
+    latency_rounds: usize,
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 4)]
     seconds: u64,
@@ -66,11 +72,13 @@ impl CommandArgs {
 /// # Errors
 /// When a server or a contender fails: then there are no figures.
 pub(crate) async fn run(args: CommandArgs) -> anyhow::Result<Vec<Row>> {
+    let go = Go::build().await?;
     let cluster = Cluster::start("bench", &machine::server_settings(false)).await?;
     let mut admin = cluster.admin().await?;
     say(&machine::describe(&mut admin, cluster.folder()).await?)?;
     admin.close().await?;
-    let contenders = Contenders::start(&cluster, &args).await?;
+    say(&go.line())?;
+    let contenders = Contenders::start(&cluster, &args, &go).await?;
     let mut results = Results::default();
     for round in 0..args.rounds {
         for connections in &args.levels {
@@ -86,15 +94,21 @@ pub(crate) async fn run(args: CommandArgs) -> anyhow::Result<Vec<Row>> {
     }
     say(&results.rates(&args))?;
     let load = args.load(args.connections);
-    for contender in &contenders.all {
-        let Some(rate) = results.half_of_best(contender, args.connections) else {
-            continue;
-        };
-        let measured = contenders.at_rate(contender, &cluster, load, rate);
-        results
-            .at_rates
-            .push((contender.name, rate, measured.await?));
+    for mut pair in results.pairs(args.connections) {
+        for round in 0..args.latency_rounds {
+            for turn in [round % 2, (round + 1) % 2] {
+                let name = pair.names[turn];
+                let contender = contenders
+                    .all
+                    .iter()
+                    .find(|contender| contender.name == name);
+                let contender = contender.context("a contender that was measured")?;
+                let measured = contenders.at_rate(contender, &cluster, load, pair.rate);
+                pair.rounds[turn].push(measured.await?);
+            }
+        }
+        results.latencies.push(pair);
     }
-    say(&results.latencies())?;
-    Ok(results.rows())
+    say(&results.latency_lines())?;
+    Ok(results.rows(&args, &go))
 }

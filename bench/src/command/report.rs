@@ -3,20 +3,58 @@
 use std::fmt::Write as _;
 
 use super::CommandArgs;
-use super::contender::{Contender, OURS, STOCK};
+use super::contender::{GO, OURS, STOCK};
 use crate::figure::{Mark, Row, Spread};
+use crate::go::Go;
 use crate::http::{Measured, report};
 
-/// The mark of the design; a single connection has nobody to share a transaction with.
-const STOCK_RATE: Mark = Mark::AtLeast(5.0);
+/// The marks of the design, by yardstick: requests/s, and p99 at half of its best rate.
+const YARDSTICKS: [Yardstick; 2] = [
+    Yardstick {
+        name: STOCK,
+        short: "stock",
+        rate: Mark::AtLeast(5.0),
+        p99: None,
+    },
+    Yardstick {
+        name: GO,
+        short: "Go",
+        rate: Mark::AtLeast(4.0),
+        p99: Some(Mark::AtMost(0.5)),
+    },
+];
+
+/// A single connection has nobody to share a transaction with.
 const MARKED_FROM: usize = 64;
+
+struct Yardstick {
+    name: &'static str,
+    short: &'static str,
+    rate: Mark,
+    p99: Option<Mark>,
+}
+
+impl Yardstick {
+    fn what(&self, connections: usize) -> String {
+        let short = self.short;
+        format!("command over HTTP, {connections} connections, by {short}")
+    }
+}
 
 /// By contender and connections.
 #[derive(Default)]
 pub(super) struct Results {
     cells: Vec<Cell>,
-    /// At the rate that stands beside it.
-    pub(super) at_rates: Vec<(&'static str, f64, Measured)>,
+    /// Measured at fixed rates.
+    pub(super) latencies: Vec<Pair>,
+}
+
+/// Ours and a yardstick at half of its best rate.
+pub(super) struct Pair {
+    pub(super) names: [&'static str; 2],
+    pub(super) rate: f64,
+    /// By the same places.
+    pub(super) rounds: [Vec<Measured>; 2],
 }
 
 struct Cell {
@@ -53,52 +91,89 @@ impl Results {
                 text.push_str(&report::line(&name, &cell.rounds));
             }
         }
-        let _ = writeln!(text, "\nours by stock, each within its round");
-        for level in &args.levels {
-            let (ours, stock) = (self.rates_of(OURS, *level), self.rates_of(STOCK, *level));
-            let ratio = Spread::of_ratios(&ours, &stock);
-            let mark = (*level >= MARKED_FROM).then(|| STOCK_RATE.judge(ratio.median));
-            let _ = writeln!(
-                text,
-                "  {level:>4} connections: {:.2} ({:.2}–{:.2}){}",
-                ratio.median,
-                ratio.lowest,
-                ratio.highest,
-                mark.unwrap_or_default(),
-            );
+        let _ = writeln!(text, "\nours by the yardstick, each within its round");
+        for yardstick in self.measured_yardsticks() {
+            for level in &args.levels {
+                let (ours, theirs) = (
+                    self.rates_of(OURS, *level),
+                    self.rates_of(yardstick.name, *level),
+                );
+                let ratio = Spread::of_ratios(&ours, &theirs);
+                let mark = (*level >= MARKED_FROM).then(|| yardstick.rate.judge(ratio.median));
+                let _ = writeln!(
+                    text,
+                    "  {:<6} {level:>4} connections: {:.2} ({:.2}–{:.2}){}",
+                    yardstick.short,
+                    ratio.median,
+                    ratio.lowest,
+                    ratio.highest,
+                    mark.unwrap_or_default(),
+                );
+            }
         }
         text
     }
 
-    /// Half of what the contender's yardstick did at best over so many connections, of its own best
-    /// where it has none; nothing when that was not measured.
-    pub(super) fn half_of_best(&self, contender: &Contender, connections: usize) -> Option<f64> {
-        let measure = contender.yardstick.unwrap_or(contender.name);
-        let best = self.rates_of(measure, connections).into_iter();
-        best.max_by(f64::total_cmp).map(|best| best / 2.0)
+    /// Whose latency is measured over so many connections; nobody's when no rate of theirs is
+    /// known.
+    pub(super) fn pairs(&self, connections: usize) -> Vec<Pair> {
+        let pair = |yardstick: &Yardstick| {
+            let best = self.rates_of(yardstick.name, connections).into_iter();
+            Some(Pair {
+                names: [OURS, yardstick.name],
+                rate: best.max_by(f64::total_cmp)? / 2.0,
+                rounds: Default::default(),
+            })
+        };
+        YARDSTICKS.iter().filter_map(pair).collect()
     }
 
-    /// A line a measurement at a fixed rate.
-    pub(super) fn latencies(&self) -> String {
-        let lines = self.at_rates.iter();
-        let lines = lines.map(|(name, rate, measured)| report::latency(name, *rate, measured));
-        lines.fold(report::latency_head(), |text, line| text + &line)
+    /// A line a contender of each pair.
+    pub(super) fn latency_lines(&self) -> String {
+        let mut text = report::latency_head();
+        for pair in &self.latencies {
+            for (name, rounds) in pair.names.iter().zip(&pair.rounds) {
+                text.push_str(&report::latency(name, pair.rate, rounds));
+            }
+        }
+        text
     }
 
     /// The rows of the table.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        let levels = self.cells.iter().filter(|cell| cell.name == OURS);
-        let marked = levels.filter(|cell| cell.connections >= MARKED_FROM);
-        let row = |cell: &Cell| {
-            let what = format!(
-                "command over HTTP, {} connections, by stock",
-                cell.connections
-            );
-            let ours = self.rates_of(OURS, cell.connections);
-            let stock = self.rates_of(STOCK, cell.connections);
-            Row::ratio(what, "cmd/s", (&ours, &stock), STOCK_RATE)
-        };
-        marked.map(row).collect()
+    pub(super) fn rows(&self, args: &CommandArgs, go: &Go) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for yardstick in &YARDSTICKS {
+            for level in args.levels.iter().filter(|level| **level >= MARKED_FROM) {
+                let what = yardstick.what(*level);
+                let theirs = self.rates_of(yardstick.name, *level);
+                if theirs.is_empty() {
+                    rows.extend(go.missing(&what));
+                    continue;
+                }
+                let ours = self.rates_of(OURS, *level);
+                rows.push(Row::ratio(what, "cmd/s", (&ours, &theirs), yardstick.rate));
+            }
+            let what = yardstick.what(args.connections);
+            rows.extend(self.p99(yardstick, &what));
+        }
+        rows
+    }
+
+    fn p99(&self, yardstick: &Yardstick, what: &str) -> Option<Row> {
+        let is_it = |pair: &&Pair| pair.names[1] == yardstick.name;
+        let pair = self.latencies.iter().find(is_it)?;
+        let [ours, theirs] = [0, 1].map(|place| -> Vec<f64> {
+            let rounds = pair.rounds[place].iter();
+            rounds.map(|measured| measured.millis(0.99)).collect()
+        });
+        let what = format!("{what}, p99 at half of its best");
+        Some(Row::ratio(what, "ms", (&ours, &theirs), yardstick.p99?))
+    }
+
+    fn measured_yardsticks(&self) -> impl Iterator<Item = &'static Yardstick> {
+        YARDSTICKS
+            .iter()
+            .filter(|yardstick| self.cells.iter().any(|cell| cell.name == yardstick.name))
     }
 
     fn rates_of(&self, name: &str, connections: usize) -> Vec<f64> {

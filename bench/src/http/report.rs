@@ -50,22 +50,27 @@ pub(crate) fn progress(round: usize, name: &str, measured: &Measured) -> String 
 /// What the columns of [`latency`] are.
 pub(crate) fn latency_head() -> String {
     format!(
-        "\nopen loop, at half of the yardstick's best rate (of its own where it has none); late is \
-         what this client\nhanded over 1 ms or more after it was due\n\n\
-         {:<30} {:>12} {:>8} {:>8} {:>9} {:>8} {:>7} {:>7}\n",
+        "\nopen loop, at half of the yardstick's best rate (of its own where it has none), medians \
+         over the rounds; late is\nwhat this client handed over 1 ms or more after it was due\n\n\
+         {:<30} {:>12} {:>8} {:>27} {:>9} {:>8} {:>7} {:>7}\n",
         "", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "late %", "others",
     )
 }
 
-/// A measurement at a fixed rate.
-pub(crate) fn latency(name: &str, rate: f64, measured: &Measured) -> String {
+/// Measurements at a fixed rate.
+pub(crate) fn latency(name: &str, rate: f64, rounds: &[Measured]) -> String {
+    let of = |value: fn(&Measured) -> f64| Spread::of(rounds.iter().map(value));
+    let p99 = of(|measured| measured.millis(0.99));
     format!(
-        "{name:<30} {rate:>12.0} {:>8.2} {:>8.2} {:>9.2} {:>8.2} {:>7.2} {:>7.2}\n",
-        measured.millis(0.5),
-        measured.millis(0.99),
-        measured.millis(0.999),
-        measured.millis(1.0),
-        measured.late() * 100.0,
-        measured.others(),
+        "{name:<30} {rate:>12.0} {:>8.2} {:>9.2} ({:>7.2}–{:>7.2}) {:>9.2} {:>8.2} {:>7.2} \
+         {:>7.2}\n",
+        of(|measured| measured.millis(0.5)).median,
+        p99.median,
+        p99.lowest,
+        p99.highest,
+        of(|measured| measured.millis(0.999)).median,
+        of(|measured| measured.millis(1.0)).highest,
+        of(|measured| measured.late() * 100.0).median,
+        of(Measured::others).median,
     )
 }

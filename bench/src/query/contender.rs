@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use uuid::Uuid;
 
 use super::gets::{self, Gets};
 use super::stage::{DATABASE, Stage};
 use super::{QueryArgs, bare};
+use crate::go::Go;
 use crate::http::{self, Load, Measured, Watched};
 use crate::services::{Log, Service, Setting};
 
@@ -17,27 +18,29 @@ const SHARE_MIN: f64 = 0.95;
 /// The metric of look-ups in layers of the cache.
 const LOOK_UPS: &str = "cache_requests_total";
 
+/// A second is too short for a hit rate of 100 %; what is asked for is what a hit costs.
+pub(super) const FRESH: &str = "60s";
+
 pub(super) const HIT: &str = "ours, hit in the process";
 pub(super) const BARE: &str = "bare actix-web";
-const REDIS: &str = "ours, hit in Redis";
-const POSTGRES: &str = "ours, read of PostgreSQL";
+pub(super) const REDIS: &str = "ours, hit in Redis";
+pub(super) const POSTGRES: &str = "ours, read of PostgreSQL";
 
 /// A process that answers, and whom it is asked for.
 pub(super) struct Contender {
     /// In tables.
     pub(super) name: &'static str,
-    /// The yardstick by whose rate its latency is measured; by its own rate where there is none.
-    pub(super) yardstick: Option<&'static str>,
-    service: Service,
+    pub(super) service: Service,
     /// Processes that work for it.
-    beside: Vec<u32>,
-    users: Arc<[Uuid]>,
-    layer: Option<Layer>,
+    pub(super) beside: Vec<u32>,
+    pub(super) users: Arc<[Uuid]>,
+    /// Where its answers must come from, if it counts them as ours do.
+    pub(super) layer: Option<Layer>,
 }
 
 /// Where ours has its answers from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layer {
+pub(super) enum Layer {
     Process,
     Redis,
     Postgres,
@@ -58,24 +61,28 @@ impl Layer {
 ///
 /// # Errors
 /// When one does not start or answer.
-pub(super) async fn all(stage: &Stage, args: &QueryArgs) -> anyhow::Result<Vec<Contender>> {
+pub(super) async fn all(
+    stage: &Stage,
+    args: &QueryArgs,
+    go: &Go,
+) -> anyhow::Result<Vec<Contender>> {
     let hit = hit(stage, args).await?;
     let bare = bare_of(&hit, stage, args).await?;
-    Ok(vec![
-        hit,
-        bare,
-        redis(stage, args).await?,
-        postgres(stage, args).await?,
-    ])
+    let yardsticks = match go {
+        Go::Built => super::go::all(stage, args, &hit).await?,
+        Go::NotHere | Go::Failed(_) => vec![],
+    };
+    let (redis, postgres) = (redis(stage, args).await?, postgres(stage, args).await?);
+    let mut contenders = vec![hit, bare, redis, postgres];
+    contenders.extend(yardsticks);
+    Ok(contenders)
 }
 
-/// A second is too short for a hit rate of 100 %; what is asked for is what a hit costs.
 async fn hit(stage: &Stage, args: &QueryArgs) -> anyhow::Result<Contender> {
-    let settings = [("CACHE_L1_FRESH", "60s".to_owned())];
+    let settings = [("CACHE_L1_FRESH", FRESH.to_owned())];
     let users = stage.users.iter().copied().take(args.hot).collect();
     let mut hit = ours(stage, HIT, Layer::Process, &settings).await?;
     hit.users = users;
-    hit.yardstick = Some(BARE);
     hit.warm(stage, args).await?;
     Ok(hit)
 }
@@ -84,8 +91,7 @@ async fn redis(stage: &Stage, args: &QueryArgs) -> anyhow::Result<Contender> {
     let url = ("REDIS_URL", stage.redis.address().to_owned());
     let nothing_kept = ("CACHE_L1_MAX", "0".to_owned());
     let mut redis = ours(stage, REDIS, Layer::Redis, &[url, nothing_kept]).await?;
-    let pid = std::fs::read_to_string(stage.redis.folder().join("pid"))?;
-    redis.beside = vec![pid.trim().parse().context("the process id of Redis")?];
+    redis.beside = vec![stage.redis_pid()?];
     // The first time fills it in, behind the answers' backs.
     redis.warm(stage, args).await?;
     redis.warm(stage, args).await?;
@@ -108,7 +114,6 @@ async fn ours(
     let service = stage.deployment.query_api(Log::Requests, settings)?;
     Ok(Contender {
         name,
-        yardstick: None,
         service: service.ready().await?,
         beside: vec![],
         users: Arc::clone(&stage.users),
@@ -127,7 +132,6 @@ async fn bare_of(ours: &Contender, stage: &Stage, args: &QueryArgs) -> anyhow::R
     let service = stage.deployment.yardstick(&arguments, Log::Warnings, &[])?;
     let bare = Contender {
         name: BARE,
-        yardstick: None,
         service: service.listening().await?,
         beside: vec![],
         users: Arc::clone(&ours.users),
@@ -185,7 +189,7 @@ impl Contender {
     }
 
     /// Every user once, so that caches have what they are to have.
-    async fn warm(&self, stage: &Stage, args: &QueryArgs) -> anyhow::Result<()> {
+    pub(super) async fn warm(&self, stage: &Stage, args: &QueryArgs) -> anyhow::Result<()> {
         let address = self.service.data;
         let requests = self.users.iter().enumerate().map(|(number, id)| {
             let token = &stage.tokens[number % stage.tokens.len()];

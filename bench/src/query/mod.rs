@@ -2,20 +2,23 @@
 //! from each layer that can have it; beside it bare actix-web that sends the same bytes.
 //!
 //! Everything is a process of its own. Every contender is measured in every round, and each round
-//! begins with another one; afterwards the latency of each is measured at half of the yardstick's
-//! best rate.
+//! begins with another one; afterwards the latency of each is measured at half of the best rate of
+//! its yardstick, and the yardstick's at the same one.
 //!
 //! | module | its part |
 //! |---|---|
 //! | [`stage`] | the users and their view |
 //! | [`contender`] | who answers |
-//! | [`bare`] | the yardstick |
+//! | [`bare`], [`go`] | the yardsticks |
+//! | [`comparison`] | who is compared with whom, and the marks |
 //! | [`gets`] | the requests |
 //! | [`report`] | the tables |
 
 mod bare;
+mod comparison;
 mod contender;
 mod gets;
+mod go;
 mod report;
 mod stage;
 
@@ -26,12 +29,12 @@ use sqlx::Connection as _;
 use testkit::Cluster;
 
 pub(crate) use self::bare::{BareArgs, serve as serve_bare};
-pub(crate) use self::stage::limits;
+pub(crate) use self::gets::{Gets, request};
+pub(crate) use self::stage::{DATABASE, Stage, limits};
 
-use self::contender::Contender;
 use self::report::Results;
-use self::stage::Stage;
 use crate::figure::Row;
+use crate::go::Go;
 use crate::http::Measured;
 use crate::http::report::progress;
 use crate::machine;
@@ -46,6 +49,9 @@ pub(crate) struct QueryArgs {
     /// How often each contender is measured.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// How often each latency is measured, ours and the yardstick's in turns.
+    #[arg(long, default_value_t = 3)]
+    latency_rounds: usize,
     /// Seconds of one measurement.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -75,12 +81,14 @@ impl QueryArgs {
 /// # Errors
 /// When a server or a contender fails: then there are no figures.
 pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<Vec<Row>> {
+    let go = Go::build().await?;
     let cluster = Cluster::start("bench", &machine::server_settings(false)).await?;
     let mut admin = cluster.admin().await?;
     say(&machine::describe(&mut admin, cluster.folder()).await?)?;
     admin.close().await?;
-    let stage = Stage::build(&cluster, &args).await?;
-    let contenders = contender::all(&stage, &args).await?;
+    say(&go.line())?;
+    let stage = Stage::build(&cluster, args.connections, args.users).await?;
+    let contenders = contender::all(&stage, &args, &go).await?;
     let mut results = Results::new(&contenders);
     for round in 0..args.rounds {
         for turn in 0..contenders.len() {
@@ -92,27 +100,19 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<Vec<Row>> {
         }
     }
     say(&results.rates(&args))?;
-    for (number, contender) in contenders.iter().enumerate() {
-        let rate = results.half_of_best(contender, &contenders);
-        let measured = contender
-            .at_rate(&stage, &args, cluster.pid(), rate)
-            .await?;
-        results.at_rates[number].push((rate, measured));
-        // The yardstick has to hold the same rate.
-        if let Some(yardstick) = find(&contenders, contender.yardstick) {
-            let measured = contenders[yardstick].at_rate(&stage, &args, cluster.pid(), rate);
-            results.at_rates[yardstick].push((rate, measured.await?));
+    let mut pairs = results.pairs();
+    for round in 0..args.latency_rounds {
+        for pair in &mut pairs {
+            for turn in pair.turns(round) {
+                let contender = &contenders[pair.numbers[turn]];
+                let (rate, pid) = (pair.rate, cluster.pid());
+                let measured = contender.at_rate(&stage, &args, pid, rate).await?;
+                pair.rounds[turn].push(measured);
+            }
         }
     }
-    say(&results.latencies())?;
-    Ok(results.rows())
-}
-
-/// Where the contender of this name stands.
-fn find(contenders: &[Contender], name: Option<&str>) -> Option<usize> {
-    contenders
-        .iter()
-        .position(|contender| Some(contender.name) == name)
+    say(&results.latencies(&pairs))?;
+    Ok(results.rows(&pairs, &go))
 }
 
 /// The rates of one contender, by rounds.

@@ -2,34 +2,47 @@
 
 use std::fmt::Write as _;
 
-use super::contender::{BARE, Contender, HIT};
-use super::{QueryArgs, find, rates};
-use crate::figure::{Mark, Row, Spread};
+use super::comparison::{COMPARISONS, Comparison};
+use super::contender::Contender;
+use super::{QueryArgs, rates};
+use crate::figure::{Row, Spread};
+use crate::go::Go;
 use crate::http::{Measured, report};
-
-/// The mark of the design.
-const BARE_RATE: Mark = Mark::AtLeast(0.8);
 
 /// By contender.
 pub(super) struct Results {
     names: Vec<&'static str>,
     /// As fast as it goes, a round each.
     pub(super) rounds: Vec<Vec<Measured>>,
-    /// At the rate that stands beside it.
-    pub(super) at_rates: Vec<Vec<(f64, Measured)>>,
+}
+
+/// Two whose latency is measured at one rate, or one that is compared with nobody.
+pub(super) struct Pair {
+    comparison: Option<Comparison>,
+    /// Ours, and the yardstick.
+    pub(super) numbers: Vec<usize>,
+    pub(super) rate: f64,
+    /// By the same places.
+    pub(super) rounds: Vec<Vec<Measured>>,
+}
+
+impl Pair {
+    /// The places, in the order of this round: who goes first changes.
+    pub(super) fn turns(&self, round: usize) -> Vec<usize> {
+        let count = self.numbers.len();
+        (0..count).map(|turn| (round + turn) % count).collect()
+    }
 }
 
 impl Results {
     pub(super) fn new(contenders: &[Contender]) -> Self {
-        let count = contenders.len();
         Self {
             names: contenders.iter().map(|contender| contender.name).collect(),
-            rounds: vec![Vec::new(); count],
-            at_rates: vec![Vec::new(); count],
+            rounds: vec![Vec::new(); contenders.len()],
         }
     }
 
-    /// A line a contender, and the ratio.
+    /// A line a contender, and the ratios.
     pub(super) fn rates(&self, args: &QueryArgs) -> String {
         let mut text = format!(
             "\n{} connections, {} users ({} hot), {} s a measurement\n{}",
@@ -42,65 +55,112 @@ impl Results {
         for (name, rounds) in self.names.iter().zip(&self.rounds) {
             text.push_str(&report::line(name, rounds));
         }
-        if let Some((hit, bare)) = self.hit_and_bare() {
-            let rate = Spread::of_ratios(&rates(hit), &rates(bare));
-            let cpu = Spread::of_ratios(&micros(bare), &micros(hit));
+        let _ = writeln!(
+            text,
+            "\nours by the yardstick, each within its round; µs: the yardstick's processor time by \
+             ours, of the process alone\n\n{:<40} {:>22} {:>22}",
+            "", "requests/s", "µs",
+        );
+        for comparison in &COMPARISONS {
+            let Some((ours, yardstick)) = self.compared(comparison) else {
+                continue;
+            };
+            let rate = Spread::of_ratios(&rates(ours), &rates(yardstick));
+            let cpu = Spread::of_ratios(&micros(yardstick), &micros(ours));
             let _ = writeln!(
                 text,
-                "\nours by bare actix-web, each within its round: requests/s {:.3} ({:.3}–{:.3}){}\n\
-                 by the server's processor time alone, without the client's: {:.3} ({:.3}–{:.3})",
-                rate.median,
-                rate.lowest,
-                rate.highest,
-                BARE_RATE.judge(rate.median),
-                cpu.median,
-                cpu.lowest,
-                cpu.highest,
+                "{:<40} {} {}{}",
+                comparison.what,
+                spread(rate),
+                spread(cpu),
+                comparison.rate.judge(rate.median),
             );
         }
         text
     }
 
-    /// Half of what the contender's yardstick did at best; of its own best where it has none.
-    pub(super) fn half_of_best(&self, contender: &Contender, all: &[Contender]) -> f64 {
-        let measure = contender.yardstick.or(Some(contender.name));
-        let rounds = find(all, measure).map_or(&[][..], |number| &self.rounds[number]);
-        let best = rates(rounds).into_iter().fold(0.0, f64::max);
-        best / 2.0
+    /// Whose latency is measured, and at which rate: half of what the yardstick did at best, half
+    /// of its own best for one of ours that has none here.
+    pub(super) fn pairs(&self) -> Vec<Pair> {
+        let pair = |comparison: Option<&Comparison>, numbers: Vec<usize>| {
+            let best = numbers.last().map(|number| rates(&self.rounds[*number]));
+            let best = best.into_iter().flatten().fold(0.0, f64::max);
+            Pair {
+                comparison: comparison.copied(),
+                rounds: vec![Vec::new(); numbers.len()],
+                numbers,
+                rate: best / 2.0,
+            }
+        };
+        let compared = COMPARISONS.iter().filter_map(|comparison| {
+            let numbers = [comparison.ours, comparison.yardstick].map(|name| self.find(name));
+            let [Some(ours), Some(yardstick)] = numbers else {
+                return None;
+            };
+            Some(pair(Some(comparison), vec![ours, yardstick]))
+        });
+        let mut pairs: Vec<_> = compared.collect();
+        for number in 0..self.names.len() {
+            if !pairs.iter().any(|pair| pair.numbers.contains(&number)) {
+                pairs.push(pair(None, vec![number]));
+            }
+        }
+        pairs
     }
 
-    /// A line a measurement at a fixed rate.
-    pub(super) fn latencies(&self) -> String {
+    /// A line a contender of each pair.
+    pub(super) fn latencies(&self, pairs: &[Pair]) -> String {
         let mut text = report::latency_head();
-        for (name, measured) in self.names.iter().zip(&self.at_rates) {
-            for (rate, measured) in measured {
-                text.push_str(&report::latency(name, *rate, measured));
+        for pair in pairs {
+            for (number, rounds) in pair.numbers.iter().zip(&pair.rounds) {
+                text.push_str(&report::latency(self.names[*number], pair.rate, rounds));
             }
         }
         text
     }
 
     /// The rows of the table.
-    pub(super) fn rows(&self) -> Vec<Row> {
-        let of = |(hit, bare): (&[Measured], &[Measured])| {
-            let rates = (&*rates(hit), &*rates(bare));
-            Row::ratio(
-                "query hit over HTTP, by bare actix-web",
-                "req/s",
-                rates,
-                BARE_RATE,
-            )
+    pub(super) fn rows(&self, pairs: &[Pair], go: &Go) -> Vec<Row> {
+        let of = |comparison: &Comparison| match self.compared(comparison) {
+            Some((ours, yardstick)) => {
+                let (ours, yardstick) = (rates(ours), rates(yardstick));
+                let rate = (&*ours, &*yardstick);
+                let rate = Row::ratio(comparison.what, "req/s", rate, comparison.rate);
+                let latency = pairs.iter().find_map(|pair| p99(pair, comparison));
+                [Some(rate), latency]
+            }
+            None if comparison.is_with_go() => [go.missing(comparison.what), None],
+            None => [None, None],
         };
-        self.hit_and_bare().map(of).into_iter().collect()
+        COMPARISONS.iter().flat_map(of).flatten().collect()
     }
 
-    fn hit_and_bare(&self) -> Option<(&[Measured], &[Measured])> {
-        let of = |wanted| {
-            let number = self.names.iter().position(|name| *name == wanted)?;
-            Some(&*self.rounds[number])
-        };
-        Some((of(HIT)?, of(BARE)?))
+    fn compared(&self, comparison: &Comparison) -> Option<(&[Measured], &[Measured])> {
+        let of = |name| self.find(name).map(|number| &*self.rounds[number]);
+        Some((of(comparison.ours)?, of(comparison.yardstick)?))
     }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| *known == name)
+    }
+}
+
+fn p99(pair: &Pair, comparison: &Comparison) -> Option<Row> {
+    let is_its = pair.comparison.map(|of| of.what) == Some(comparison.what);
+    let (mark, [ours, yardstick]) = (comparison.p99.filter(|_| is_its)?, &*pair.rounds) else {
+        return None;
+    };
+    let of = |rounds: &[Measured]| -> Vec<f64> {
+        let p99s = rounds.iter().map(|measured| measured.millis(0.99));
+        p99s.collect()
+    };
+    let p99s = (&*of(ours), &*of(yardstick));
+    Some(Row::ratio(comparison.p99_row(), "ms", p99s, mark))
+}
+
+fn spread(of: Spread) -> String {
+    let (median, lowest, highest) = (of.median, of.lowest, of.highest);
+    format!("{median:>8.3} ({lowest:.3}–{highest:.3})")
 }
 
 /// Processor time of the server a request, by rounds.
