@@ -33,7 +33,7 @@ struct Short {
     smoke: &'static str,
 }
 
-const PROGRAMS: [Short; 5] = [
+const PROGRAMS: [Short; 6] = [
     Short {
         name: "append",
         arguments: "--levels 512 --rounds 3 --seconds 3",
@@ -41,13 +41,19 @@ const PROGRAMS: [Short; 5] = [
     },
     Short {
         name: "command",
-        arguments: "--rounds 3 --seconds 4",
-        smoke: "--rounds 1 --seconds 1 --warm-up-seconds 1",
+        arguments: "--rounds 3 --latency-rounds 1 --seconds 4",
+        smoke: "--rounds 1 --latency-rounds 1 --seconds 1 --warm-up-seconds 1",
     },
     Short {
         name: "query",
-        arguments: "--rounds 3 --seconds 4",
-        smoke: "--rounds 1 --seconds 1 --warm-up-seconds 1 --users 1000 --hot 100",
+        arguments: "--rounds 3 --latency-rounds 1 --seconds 4",
+        smoke: "--rounds 1 --latency-rounds 1 --seconds 1 --warm-up-seconds 1 --users 1000 \
+                --hot 100",
+    },
+    Short {
+        name: "memory",
+        arguments: "--seconds 60",
+        smoke: "--hits 2000 --commands 500 --users 100 --seconds 3",
     },
     Short {
         name: "rebuild",
@@ -119,7 +125,9 @@ async fn program(short: &Short, smoke: bool) -> anyhow::Result<Vec<Row>> {
 
 impl Short {
     fn parse(&self, arguments: &str) -> anyhow::Result<Measure> {
-        let words = ["bench", self.name].into_iter().chain(arguments.split(' '));
+        let words = ["bench", self.name]
+            .into_iter()
+            .chain(arguments.split_whitespace());
         Ok(Line::try_parse_from(words)?.measure)
     }
 }

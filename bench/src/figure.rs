@@ -95,11 +95,11 @@ enum Found {
         ratio: f64,
         mark: Mark,
     },
-    /// A figure with a mark of its own.
+    /// A figure without a yardstick, with a mark of its own if there is one.
     Alone {
         ours: f64,
         unit: &'static str,
-        mark: Mark,
+        mark: Option<Mark>,
     },
     /// Why there is no figure.
     Nothing { why: String, failed: bool },
@@ -127,6 +127,15 @@ impl Row {
 
     /// A figure without a yardstick.
     pub(crate) fn alone(what: &str, unit: &'static str, ours: f64, mark: Mark) -> Self {
+        let mark = Some(mark);
+        let found = Found::Alone { ours, unit, mark };
+        let what = what.to_owned();
+        Self { what, found }
+    }
+
+    /// A figure that is reported and has no mark.
+    pub(crate) fn reported(what: &str, unit: &'static str, ours: f64) -> Self {
+        let mark = None;
         let found = Found::Alone { ours, unit, mark };
         let what = what.to_owned();
         Self { what, found }
@@ -176,8 +185,8 @@ impl Row {
                 number(*ours, unit),
                 "–".to_owned(),
                 "–".to_owned(),
-                format!("{} {unit}", mark.words()),
-                mark.verdict(*ours).to_owned(),
+                mark.map_or_else(|| "–".to_owned(), |mark| format!("{} {unit}", mark.words())),
+                mark.map_or_else(String::new, |mark| mark.verdict(*ours).to_owned()),
             ],
             Found::Nothing { why, failed } => {
                 let dash = || "–".to_owned();
@@ -256,6 +265,7 @@ mod tests {
         let rows = [
             Row::ratio("hit", "req/s", (&[900.0], &[1000.0]), Mark::AtLeast(0.8)),
             Row::alone("visible, p50", "ms", 12.5, Mark::AtMost(10.0)),
+            Row::reported("a command", "B", 20480.0),
             Row::absent("social", "comes with feeds"),
             Row::failed("rebuild", "no disk"),
         ];
@@ -263,6 +273,7 @@ mod tests {
 what               ours   yardstick  ratio  mark
 hit           900 req/s  1000 req/s   0.90  at least 0.8   reached
 visible, p50   12.50 ms           –      –  at most 10 ms  MISSED
+a command       20480 B           –      –  –
 social                –           –      –  –              comes with feeds
 rebuild               –           –      –  –              FAILED
 

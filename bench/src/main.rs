@@ -12,6 +12,7 @@ mod gauge;
 mod go;
 mod http;
 mod machine;
+mod memory;
 mod output;
 mod people;
 mod query;
@@ -54,9 +55,11 @@ enum Program {
 enum Measure {
     /// Durable appends: stock cqrs-es with postgres-es, the bare insert, and ours.
     Append(append::AppendArgs),
-    /// Durable commands over HTTP: command-api, and stock cqrs-es behind the same handler.
+    /// Durable commands over HTTP: command-api, stock cqrs-es behind the same handler, and Go.
     Command(command::CommandArgs),
-    /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL, and bare actix-web.
+    /// What a query hit and a command allocate, and whether query-api grows under load.
+    Memory(memory::MemoryArgs),
+    /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL; bare actix-web, and Go.
     Query(query::QueryArgs),
     /// Rebuilds of `user_view` beside bare reads of the same events.
     Rebuild(rebuild::RebuildArgs),
@@ -73,6 +76,7 @@ impl Measure {
         match self {
             Self::Append(args) => append::run(args).await,
             Self::Command(args) => command::run(args).await,
+            Self::Memory(args) => memory::run(args).await,
             Self::Query(args) => query::run(args).await,
             Self::Rebuild(args) => rebuild::run(args).await,
             Self::Visibility(args) => visibility::run(args).await,

@@ -19,7 +19,7 @@ const SHARE_MIN: f64 = 0.95;
 const LOOK_UPS: &str = "cache_requests_total";
 
 /// A second is too short for a hit rate of 100 %; what is asked for is what a hit costs.
-pub(super) const FRESH: &str = "60s";
+pub(crate) const FRESH: &str = "60s";
 
 pub(super) const HIT: &str = "ours, hit in the process";
 pub(super) const BARE: &str = "bare actix-web";

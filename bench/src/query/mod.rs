@@ -29,6 +29,7 @@ use sqlx::Connection as _;
 use testkit::Cluster;
 
 pub(crate) use self::bare::{BareArgs, serve as serve_bare};
+pub(crate) use self::contender::FRESH;
 pub(crate) use self::gets::{Gets, request};
 pub(crate) use self::stage::{DATABASE, Stage, limits};
 
