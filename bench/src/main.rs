@@ -59,7 +59,7 @@ enum Measure {
     Command(command::CommandArgs),
     /// What a query hit and a command allocate, and whether query-api grows under load.
     Memory(memory::MemoryArgs),
-    /// Queries over HTTP: hits in the process, in Redis, reads of PostgreSQL; bare actix-web, and Go.
+    /// Queries over HTTP: hits in the process, in Redis, PostgreSQL reads; bare actix-web, Go.
     Query(query::QueryArgs),
     /// Rebuilds of `user_view` beside bare reads of the same events.
     Rebuild(rebuild::RebuildArgs),

@@ -1,9 +1,9 @@
 //! What a request allocates, and whether a process under load grows.
 //!
-//! Allocations are counted in a process of their own, in which our service runs with its middleware,
-//! its log and its metrics, and nothing else: see `bench-counted`. Nothing is subtracted: what tasks
-//! in the background and new connections allocate meanwhile is in the figure. Memory is that of the
-//! ordinary program, with its own allocator.
+//! Allocations are counted in a process of their own, in which our service runs with its
+//! middleware, its log and its metrics, and nothing else: see `bench-counted`. Nothing is
+//! subtracted: what tasks in the background and new connections allocate meanwhile is in the
+//! figure. Memory is that of the ordinary program, with its own allocator.
 //!
 //! | module | its part |
 //! |---|---|
