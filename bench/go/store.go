@@ -86,6 +86,8 @@ func openStore(s settings) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("-database-url: %w", err)
 	}
+	// What sqlx adds to the URL, and no server knows.
+	delete(config.RuntimeParams, "statement-cache-capacity")
 	// Bounds a query as ours is bounded, without a goroutine that watches each.
 	config.RuntimeParams["statement_timeout"] = "2s"
 	config.RuntimeParams["plan_cache_mode"] = "force_generic_plan"

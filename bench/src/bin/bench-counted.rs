@@ -1,6 +1,6 @@
 //! Our services behind an allocator that counts: what `bench memory` asks. A program of its own,
 //! because a program has one allocator, and six shared counters an allocation would slow what
-//! else is measured. Counted is what is asked of the allocator, which is the same for any one; below
+//! else is measured. Counted is what is asked of the allocator, the same for any one; underneath
 //! is the system's, because the counting crate wraps no other in a static.
 
 #![forbid(unsafe_code)]
