@@ -103,8 +103,14 @@ pub(crate) async fn run(args: CommandArgs) -> anyhow::Result<Vec<Row>> {
                     .iter()
                     .find(|contender| contender.name == name);
                 let contender = contender.context("a contender that was measured")?;
-                let measured = contenders.at_rate(contender, &cluster, load, pair.rate);
-                pair.rounds[turn].push(measured.await?);
+                match contenders
+                    .at_rate(contender, &cluster, load, pair.rate)
+                    .await
+                {
+                    Ok(measured) => pair.rounds[turn].push(measured),
+                    // Who does not hold the rate takes no other figure with it.
+                    Err(error) => pair.failed = Some(format!("{name}: {error}")),
+                }
             }
         }
         results.latencies.push(pair);

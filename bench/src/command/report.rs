@@ -55,6 +55,8 @@ pub(super) struct Pair {
     pub(super) rate: f64,
     /// By the same places.
     pub(super) rounds: [Vec<Measured>; 2],
+    /// Who did not hold the rate, and why.
+    pub(super) failed: Option<String>,
 }
 
 struct Cell {
@@ -123,6 +125,7 @@ impl Results {
                 names: [OURS, yardstick.name],
                 rate: best.max_by(f64::total_cmp)? / 2.0,
                 rounds: Default::default(),
+                failed: None,
             })
         };
         YARDSTICKS.iter().filter_map(pair).collect()
@@ -132,8 +135,12 @@ impl Results {
     pub(super) fn latency_lines(&self) -> String {
         let mut text = report::latency_head();
         for pair in &self.latencies {
-            for (name, rounds) in pair.names.iter().zip(&pair.rounds) {
+            let measured = pair.names.iter().zip(&pair.rounds);
+            for (name, rounds) in measured.filter(|(_, rounds)| !rounds.is_empty()) {
                 text.push_str(&report::latency(name, pair.rate, rounds));
+            }
+            if let Some(why) = &pair.failed {
+                let _ = writeln!(text, "NOT HELD {why}");
             }
         }
         text
@@ -162,11 +169,14 @@ impl Results {
     fn p99(&self, yardstick: &Yardstick, what: &str) -> Option<Row> {
         let is_it = |pair: &&Pair| pair.names[1] == yardstick.name;
         let pair = self.latencies.iter().find(is_it)?;
+        let what = format!("{what}, p99 at half of its best");
+        if let Some(why) = &pair.failed {
+            return Some(Row::failed(&what, why));
+        }
         let [ours, theirs] = [0, 1].map(|place| -> Vec<f64> {
             let rounds = pair.rounds[place].iter();
             rounds.map(|measured| measured.millis(0.99)).collect()
         });
-        let what = format!("{what}, p99 at half of its best");
         Some(Row::ratio(what, "ms", (&ours, &theirs), yardstick.p99?))
     }
 

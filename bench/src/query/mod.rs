@@ -107,8 +107,11 @@ pub(crate) async fn run(args: QueryArgs) -> anyhow::Result<Vec<Row>> {
             for turn in pair.turns(round) {
                 let contender = &contenders[pair.numbers[turn]];
                 let (rate, pid) = (pair.rate, cluster.pid());
-                let measured = contender.at_rate(&stage, &args, pid, rate).await?;
-                pair.rounds[turn].push(measured);
+                match contender.at_rate(&stage, &args, pid, rate).await {
+                    Ok(measured) => pair.rounds[turn].push(measured),
+                    // Who does not hold the rate takes no other figure with it.
+                    Err(error) => pair.failed = Some(format!("{}: {error}", contender.name)),
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Pair {
     pub(super) rate: f64,
     /// By the same places.
     pub(super) rounds: Vec<Vec<Measured>>,
+    /// Who did not hold the rate, and why.
+    pub(super) failed: Option<String>,
 }
 
 impl Pair {
@@ -90,6 +92,7 @@ impl Results {
                 rounds: vec![Vec::new(); numbers.len()],
                 numbers,
                 rate: best / 2.0,
+                failed: None,
             }
         };
         let compared = COMPARISONS.iter().filter_map(|comparison| {
@@ -112,8 +115,12 @@ impl Results {
     pub(super) fn latencies(&self, pairs: &[Pair]) -> String {
         let mut text = report::latency_head();
         for pair in pairs {
-            for (number, rounds) in pair.numbers.iter().zip(&pair.rounds) {
+            let measured = pair.numbers.iter().zip(&pair.rounds);
+            for (number, rounds) in measured.filter(|(_, rounds)| !rounds.is_empty()) {
                 text.push_str(&report::latency(self.names[*number], pair.rate, rounds));
+            }
+            if let Some(why) = &pair.failed {
+                let _ = writeln!(text, "NOT HELD {why}");
             }
         }
         text
@@ -146,8 +153,13 @@ impl Results {
 }
 
 fn p99(pair: &Pair, comparison: &Comparison) -> Option<Row> {
-    let is_its = pair.comparison.map(|of| of.what) == Some(comparison.what);
-    let (mark, [ours, yardstick]) = (comparison.p99.filter(|_| is_its)?, &*pair.rounds) else {
+    if pair.comparison?.what != comparison.what {
+        return None;
+    }
+    if let Some(why) = &pair.failed {
+        return Some(Row::failed(&comparison.p99_row(), why));
+    }
+    let (mark, [ours, yardstick]) = (comparison.p99?, &*pair.rounds) else {
         return None;
     };
     let of = |rounds: &[Measured]| -> Vec<f64> {
