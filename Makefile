@@ -69,7 +69,7 @@ ci: ## the whole of continuous integration
 # What the programs start must be built as they are.
 BENCH_BUILD = cargo build --profile quick -p bench -p command-api -p projector -p query-api -p runnel
 
-bench: ## every benchmark in a short form, and one table with the yardsticks, ratios and marks (about 10 minutes)
+bench: ## every benchmark in a short form, and one table with the yardsticks, ratios and marks (about 15 minutes)
 	@$(BENCH_BUILD) && target/quick/bench all $(BENCH_ARGS)
 
 bench-command: ## durable commands over HTTP beside stock cqrs-es behind the same handler and a Go stack, fsync on (6 minutes)

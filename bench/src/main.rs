@@ -40,7 +40,7 @@ struct Cli {
 enum Program {
     #[command(flatten)]
     One(Measure),
-    /// Every program in a short form, and one table with the marks (about 10 minutes).
+    /// Every program in a short form, and one table with the marks (about 15 minutes).
     All(all::AllArgs),
     /// The yardstick of `query`.
     #[command(hide = true)]
