@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test kills services services-stop lint docs ci bench-append bench-append-long bench-visibility chaos chaos-short bench-rebuild load up down compose-check shell-check
+.PHONY: help run demo test kills services services-stop lint docs ci bench bench-append bench-append-long bench-command bench-memory bench-query bench-visibility chaos chaos-short bench-rebuild load up down compose-check shell-check
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -74,6 +74,21 @@ docs: ## the API documentation, warnings refused
 ci: ## the whole of continuous integration
 	.ci/run
 
+# What the programs start must be built as they are.
+BENCH_BUILD = cargo build --profile quick -p bench -p command-api -p projector -p query-api -p runnel
+
+bench: ## every benchmark in a short form, and one table with the yardsticks, ratios and marks (about 15 minutes)
+	@$(BENCH_BUILD) && target/quick/bench all $(BENCH_ARGS)
+
+bench-command: ## durable commands over HTTP beside stock cqrs-es behind the same handler and a Go stack, fsync on (6 minutes)
+	@$(BENCH_BUILD) && target/quick/bench command $(BENCH_ARGS)
+
+bench-memory: ## what a query hit and a command allocate, and the memory of query-api in a minute of load (2 minutes)
+	@$(BENCH_BUILD) && target/quick/bench memory $(BENCH_ARGS)
+
+bench-query: ## one user over HTTP: hits in the process and in Redis, reads of PostgreSQL, beside bare actix-web and a Go stack (10 minutes)
+	@$(BENCH_BUILD) && target/quick/bench query $(BENCH_ARGS)
+
 bench-append: ## appends a second beside stock cqrs-es and the bare insert, on a private PostgreSQL with fsync on (6 minutes)
 	@cargo build --profile quick -p bench && target/quick/bench append $(BENCH_ARGS)
 
@@ -81,7 +96,7 @@ bench-append-long: ## ours alone to ten million events: does the rate hold? (up 
 	@cargo build --profile quick -p bench && target/quick/bench append --long $(BENCH_ARGS)
 
 bench-visibility: ## acknowledged to visible at half load, by Kafka and by PostgreSQL, with processes of their own (4 minutes)
-	@cargo build --profile quick -p bench -p command-api -p projector -p runnel && target/quick/bench visibility $(BENCH_ARGS)
+	@$(BENCH_BUILD) && target/quick/bench visibility $(BENCH_ARGS)
 
 bench-rebuild: ## a rebuild of a million events beside bare reads of the same, on a private PostgreSQL with fsync on (2 minutes)
 	@cargo build --profile quick -p bench && target/quick/bench rebuild $(BENCH_ARGS)

@@ -81,6 +81,15 @@ impl CpuTimes {
     }
 }
 
+/// Processor time that a process has used, all of its threads together.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn of_process(pid: u32) -> anyhow::Result<Duration> {
+    let found = stat(pid).with_context(|| format!("process {pid} is gone"))?;
+    Ok(found.self_only)
+}
+
 struct ProcessStat {
     parent: u32,
     self_only: Duration,
@@ -140,6 +149,7 @@ mod tests {
     fn this_process_has_a_parent_and_the_machine_is_at_least_as_busy() {
         let own = stat(std::process::id()).unwrap();
         assert!(own.parent > 0);
+        assert!(of_process(std::process::id()).unwrap() >= own.self_only);
         assert!(machine_busy().unwrap() >= own.self_only);
     }
 }

@@ -3,9 +3,11 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
 
 const WARMING: u8 = 0;
 const MEASURING: u8 = 1;
@@ -86,6 +88,22 @@ impl Gauge {
         self.inner.micros[writer % SHARDS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits, unless a writer ends before: then it failed.
+///
+/// # Errors
+/// The writer's.
+pub(crate) async fn pause(
+    running: &mut JoinSet<anyhow::Result<()>>,
+    duration: Duration,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        () = tokio::time::sleep(duration) => Ok(()),
+        Some(ended) = running.join_next() => {
+            ended.context("a writer panicked")?.and(Err(anyhow::anyhow!("a writer ended early")))
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::AppendArgs;
 use super::cell::{self, Batches, Cell, Contender};
 use super::databases::{MEASURED, OURS};
 use super::rows::{Columns, Log, Texts};
+use crate::figure::float;
 use crate::gauge::Gauge;
 use crate::people::People;
 
@@ -50,9 +51,9 @@ pub(super) async fn run(
         };
         on_own_thread(writer)
     });
-    let rows = cell::float(u64::try_from(batch)?);
+    let rows = float(u64::try_from(batch)?);
     let batches = || {
-        let transactions = cell::float(transactions.load(Ordering::Relaxed));
+        let transactions = float(transactions.load(Ordering::Relaxed));
         Batches {
             events: rows * transactions,
             transactions,

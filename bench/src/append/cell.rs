@@ -12,7 +12,8 @@ use tokio::task::JoinSet;
 use super::AppendArgs;
 use super::databases::MEASURED;
 use crate::cpu::CpuTimes;
-use crate::gauge::Gauge;
+use crate::figure::float;
+use crate::gauge::{Gauge, pause};
 
 const WAL_POSITION: &str = "select (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint";
 
@@ -99,15 +100,6 @@ impl Cell {
     }
 }
 
-/// Counts to 2^53 are exact.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "no count of this program comes near 2^53"
-)]
-pub(super) fn float(count: u64) -> f64 {
-    count as f64
-}
-
 /// What the contender put into transactions so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Batches {
@@ -165,19 +157,6 @@ pub(super) async fn measure(
         cpu,
         wal_bytes,
     })
-}
-
-/// Waits, unless a writer ends before: then it failed.
-async fn pause(
-    running: &mut JoinSet<anyhow::Result<()>>,
-    duration: Duration,
-) -> anyhow::Result<()> {
-    tokio::select! {
-        () = tokio::time::sleep(duration) => Ok(()),
-        Some(ended) = running.join_next() => {
-            ended.context("a writer panicked")?.and(Err(anyhow::anyhow!("a writer ended early")))
-        }
-    }
 }
 
 /// Bytes of WAL since the cluster was made.

@@ -17,7 +17,7 @@ pub(super) const OURS: &str = "bench_ours";
 pub(super) const MEASURED: &str = "bench_measured";
 
 /// From `db/init.sql` of postgres-es 0.5.0; snapshots and views are not used.
-const STOCK_TABLE: &str = "
+pub(crate) const STOCK_TABLE: &str = "
 create table events
 (
     aggregate_type text                         not null,

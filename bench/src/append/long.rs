@@ -8,13 +8,14 @@ use sqlx::{Connection as _, PgConnection};
 use testkit::Cluster;
 use tokio::task::JoinSet;
 
-use super::cell::float;
 use super::databases::MEASURED;
 use super::ours::{self, Extras, Store};
-use super::{AppendArgs, say, statements};
+use super::{AppendArgs, statements};
 use crate::cpu::CpuTimes;
+use crate::figure::float;
 use crate::gauge::Gauge;
 use crate::machine;
+use crate::output::say;
 
 const STEP: u64 = 1_000_000;
 const POLL: Duration = Duration::from_millis(20);

@@ -26,14 +26,16 @@ mod statements;
 mod stock;
 mod writer;
 
-use std::io::Write as _;
+pub(crate) use self::databases::STOCK_TABLE;
 
 use clap::Args;
 use event_store::AppendSettings;
 use sqlx::Connection as _;
 use testkit::Cluster;
 
+use crate::figure::Row;
 use crate::machine;
+use crate::output::say;
 
 /// Sizes of the benchmark; the defaults are those of docs/performance.md.
 #[derive(Args, Clone, Debug)]
@@ -76,11 +78,11 @@ pub(crate) struct AppendArgs {
     statements: bool,
 }
 
-/// Runs the benchmark on a private server.
+/// Runs the benchmark on a private server; its rows of the table.
 ///
 /// # Errors
 /// When the server or a contender fails: then there are no figures.
-pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<Vec<Row>> {
     let cluster = Cluster::start("bench", &machine::server_settings(args.statements)).await?;
     let mut admin = cluster.admin().await?;
     let machine = machine::describe(&mut admin, cluster.folder()).await?;
@@ -88,17 +90,11 @@ pub(crate) async fn run(args: AppendArgs) -> anyhow::Result<()> {
     say(&machine)?;
     databases::prepare(&cluster, args.partitions).await?;
     if args.long {
-        return long::run(&cluster, &args).await;
+        long::run(&cluster, &args).await?;
+        return Ok(vec![]);
     }
     let cells = rounds::run(&cluster, &args).await?;
     say(&report::tables(&cells))?;
-    say(&report::ratios(&cells))
-}
-
-/// Standard output is this program's product; what cannot be written ends it.
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    say(&report::ratios(&cells))?;
+    Ok(report::rows(&cells))
 }

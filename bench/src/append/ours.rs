@@ -13,6 +13,7 @@ use super::cell::{self, Batches, Cell, Contender};
 use super::databases::{MEASURED, OURS};
 use super::decider::{self, Decider};
 use super::writer::Writer;
+use crate::figure::float;
 use crate::gauge::Gauge;
 use crate::people::People;
 
@@ -124,7 +125,7 @@ pub(super) fn batches() -> Batches {
     let histogram = metric.get_histogram();
     Batches {
         events: histogram.get_sample_sum(),
-        transactions: cell::float(histogram.get_sample_count()),
+        transactions: float(histogram.get_sample_count()),
     }
 }
 

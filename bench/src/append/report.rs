@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::cell::{Cell, Contender};
+use crate::figure::{Mark, Row, Spread};
 
 /// What is compared.
 type Value = fn(&Cell) -> f64;
@@ -144,6 +145,54 @@ pub(super) fn ratios(cells: &[Cell]) -> String {
     text
 }
 
+/// The rows of the table: those of the append alone, which is what the marks are about.
+pub(super) fn rows(cells: &[Cell]) -> Vec<Row> {
+    let marked: [(&str, &'static str, Contender, Value, Mark); 4] = [
+        (
+            "throughput, by stock",
+            "ev/s",
+            Contender::Stock,
+            Cell::rate,
+            STOCK_RATE,
+        ),
+        (
+            "p50, by stock",
+            "ms",
+            Contender::Stock,
+            |cell| cell.millis(0.5),
+            STOCK_P50,
+        ),
+        (
+            "throughput, by the bare insert",
+            "ev/s",
+            Contender::Bare,
+            Cell::rate,
+            BARE_RATE,
+        ),
+        (
+            "PostgreSQL's CPU an event, by the bare insert",
+            "µs",
+            Contender::Bare,
+            Cell::session_micros,
+            BARE_CPU,
+        ),
+    ];
+    let values = |contender, value: Value| -> Vec<f64> {
+        let cells = select(cells, contender, MARKED_LEVEL);
+        cells.into_iter().map(value).collect()
+    };
+    let row = |(what, unit, yardstick, value, mark)| {
+        let what = format!("durable append, {MARKED_LEVEL} commands: {what}");
+        let both = (
+            &*values(Contender::Events, value),
+            &*values(yardstick, value),
+        );
+        let measured = !both.0.is_empty() && !both.1.is_empty();
+        measured.then(|| Row::ratio(what, unit, both, mark))
+    };
+    marked.into_iter().filter_map(row).collect()
+}
+
 /// The ratios of each round; the n-th measurement of both is of the same round.
 fn ratio(
     cells: &[Cell],
@@ -162,45 +211,6 @@ fn ratio(
     ))
 }
 
-#[derive(Clone, Copy)]
-enum Mark {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Mark {
-    fn judge(&self, ratio: f64) -> String {
-        let (reached, words, mark) = match self {
-            Self::AtLeast(mark) => (ratio >= *mark, "at least", mark),
-            Self::AtMost(mark) => (ratio <= *mark, "at most", mark),
-        };
-        format!(
-            "  mark: {words} {mark}, {}",
-            if reached { "reached" } else { "MISSED" }
-        )
-    }
-}
-
-struct Spread {
-    lowest: f64,
-    median: f64,
-    highest: f64,
-}
-
-impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.into_iter().collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-        let (low, high) = ((values.len().max(1) - 1) / 2, values.len() / 2);
-        Self {
-            lowest: at(0),
-            median: f64::midpoint(at(low), at(high)),
-            highest: at(values.len().max(1) - 1),
-        }
-    }
-}
-
 fn levels(cells: &[Cell]) -> Vec<u16> {
     let mut levels: Vec<u16> = cells.iter().map(|cell| cell.level).collect();
     levels.sort_unstable();
@@ -211,22 +221,4 @@ fn levels(cells: &[Cell]) -> Vec<u16> {
 fn select(cells: &[Cell], contender: Contender, level: u16) -> Vec<&Cell> {
     let wanted = |cell: &&Cell| cell.contender == contender && cell.level == level;
     cells.iter().filter(wanted).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_median_lies_between_the_middle_two_of_an_even_number() {
-        let odd = Spread::of([3.0, 1.0, 2.0]);
-        assert_eq!((odd.lowest, odd.median, odd.highest), (1.0, 2.0, 3.0));
-        assert!((Spread::of([1.0, 2.0, 4.0, 9.0]).median - 3.0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn a_mark_says_when_it_is_missed() {
-        assert!(Mark::AtLeast(12.0).judge(11.9).ends_with("MISSED"));
-        assert!(Mark::AtMost(0.1).judge(0.1).ends_with("reached"));
-    }
 }

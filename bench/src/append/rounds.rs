@@ -3,7 +3,8 @@
 //! one.
 
 use super::cell::{Cell, Contender};
-use super::{AppendArgs, bare, ours, say, statements, stock};
+use super::{AppendArgs, bare, ours, statements, stock};
+use crate::output::say;
 use testkit::Cluster;
 
 const ORDER: [Contender; 4] = [

@@ -3,7 +3,8 @@
 use sqlx::{Connection as _, Executor as _, Row as _};
 use testkit::Cluster;
 
-use super::{AppendArgs, say};
+use super::AppendArgs;
+use crate::output::say;
 
 const RESET: &str = "select pg_stat_statements_reset()";
 
