@@ -77,7 +77,11 @@ async fn handle<R: Request>(
         path_id,
         email_keys: service.email_keys(),
     };
-    let Addressed { id, fresh, command } = body.address(&arrival)?;
+    let Addressed {
+        id,
+        presence,
+        command,
+    } = body.address(&arrival)?;
     access.permit(&scope, id)?;
     let key = key.map(|key| Key {
         key: OutcomeKey {
@@ -96,7 +100,7 @@ async fn handle<R: Request>(
     let invocation = Invocation {
         scope,
         id,
-        fresh,
+        presence,
         command,
         if_match,
         metadata,

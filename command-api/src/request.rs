@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 
 use cqrs_es::Aggregate;
 use domain::Command;
+use event_store::aggregates::Presence;
 use events::Scope;
 use platform::http::{Fields, Problem, StrictBody};
 use utoipa::openapi::{RefOr, Schema};
@@ -67,7 +68,7 @@ impl Arrival<'_> {
         let id = self.path_id.expect("the route's pattern has an id");
         Addressed {
             id,
-            fresh: false,
+            presence: Presence::Unknown,
             command,
         }
     }
@@ -76,8 +77,8 @@ impl Arrival<'_> {
 /// A command, and the id of the aggregate that it is for.
 pub(crate) struct Addressed<C> {
     pub(crate) id: Uuid,
-    /// The id was made for this request, so nothing can have it yet.
-    pub(crate) fresh: bool,
+    /// Whether something of that id is there already, as far as the request tells.
+    pub(crate) presence: Presence,
     pub(crate) command: C,
 }
 

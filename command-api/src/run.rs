@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use domain::{Command, Decision};
-use event_store::aggregates::{Executed, Ruling, Seen, Target};
+use event_store::aggregates::{Executed, Presence, Ruling, Seen, Target};
 use event_store::entry::{Answer, Claim, KeyedOutcome, OutcomeKey, StoredOutcome};
 use events::user_fields::EmailKey;
 use events::{Metadata, Scope};
@@ -33,8 +33,7 @@ pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Invocation<C> {
     pub(crate) scope: Scope,
     pub(crate) id: Uuid,
-    /// The id was made for this request, so nothing can have it yet.
-    pub(crate) fresh: bool,
+    pub(crate) presence: Presence,
     pub(crate) command: C,
     pub(crate) if_match: Option<IfMatch>,
     pub(crate) metadata: Metadata,
@@ -132,7 +131,7 @@ where
     let target = Target {
         scope: &invocation.scope,
         stream: &stream,
-        fresh: invocation.fresh,
+        presence: invocation.presence,
     };
     let executed = A::aggregates(service)
         .execute(target, &invocation.metadata, |seen, now| {

@@ -5,7 +5,7 @@ use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use event_store::aggregates::{
     AggregateSettings, Aggregates, Codec, DECIDE_AGAIN_MAX, EncodedEvent, ExecuteError, Executed,
-    Ruling, Seen, Target,
+    Presence, Ruling, Seen, Target,
 };
 use event_store::{AppendSettings, Appender, EventStore, PartitionCount};
 use events::{DecodeError, Metadata, Role, Scope, StreamId, TenantId};
@@ -142,7 +142,7 @@ impl Node {
         let target = Target {
             scope,
             stream: &stream,
-            fresh: false,
+            presence: Presence::Unknown,
         };
         let decide =
             |seen: Seen<'_, Counter>, _| ruling(vec![Counted(1), Counted(2)], seen.state.total);
@@ -156,13 +156,27 @@ impl Node {
         }
     }
 
+    /// Counts on a stream that is not expected to be there.
+    async fn create(&self, scope: &Scope, number: u128) -> Executed<()> {
+        let stream = stream(scope, number);
+        let target = Target {
+            scope,
+            stream: &stream,
+            presence: Presence::Unexpected,
+        };
+        let decide = |_: Seen<'_, Counter>, _| ruling(vec![Counted(1), Counted(2)], ());
+        let metadata = Metadata::default();
+        let executed = self.counters.execute(target, &metadata, decide).await;
+        executed.expect("an end")
+    }
+
     /// What a command that changes nothing sees.
     async fn total(&self, scope: &Scope, number: u128) -> (i64, i64) {
         let stream = stream(scope, number);
         let target = Target {
             scope,
             stream: &stream,
-            fresh: false,
+            presence: Presence::Unknown,
         };
         let decide = |seen: Seen<'_, Counter>, _| ruling(vec![], seen.state.total);
         match self
@@ -234,6 +248,29 @@ async fn the_same_natural_id_in_two_tenants_is_two_aggregates() {
     assert_eq!(fresh.total(&beta, 1).await, (3, 2));
 }
 
+#[tokio::test]
+async fn a_creation_loads_nothing_and_learns_under_the_lock_that_its_id_is_taken() {
+    let fixture = Fixture::create().await;
+    let scope = scope("acme");
+    let before = fixture.node().await;
+    before.count(&scope, 1).await.expect("counted");
+    // Its lanes begin behind that event, so their windows do not have it.
+    let node = fixture.node().await;
+    node.count(&scope, 2).await.expect("counted");
+    assert!(matches!(node.create(&scope, 1).await, Executed::IdTaken));
+    let created = node.create(&scope, 3).await;
+    assert!(
+        matches!(created, Executed::Taken { version: 2, .. }),
+        "{created:?}"
+    );
+    // What is in memory is not taken for absent.
+    let again = node.create(&scope, 3).await;
+    assert!(
+        matches!(again, Executed::Taken { version: 4, .. }),
+        "{again:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_moves_each_time_is_given_up_after_six_attempts() {
     let fixture = Fixture::create().await;
@@ -244,7 +281,7 @@ async fn a_stream_that_moves_each_time_is_given_up_after_six_attempts() {
     let target = Target {
         scope: &scope,
         stream: &stream,
-        fresh: false,
+        presence: Presence::Unknown,
     };
     let mut attempts = 0;
     let decide = |_: Seen<'_, Counter>, _| {

@@ -7,7 +7,7 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use domain::{Refusal, User, UserCommand};
 use event_store::aggregates::{
-    AggregateSettings, Aggregates, Codec, EncodedEvent, Executed, Ruling, Seen, Target,
+    AggregateSettings, Aggregates, Codec, EncodedEvent, Executed, Presence, Ruling, Seen, Target,
 };
 use event_store::{Appender, EventStore};
 use events::{Metadata, Scope, StreamId, UserEvent};
@@ -112,10 +112,16 @@ impl Decider {
                 answer,
             }
         };
+        // Under an id that the client chose, as loads over HTTP register.
+        let presence = if fresh {
+            Presence::Unexpected
+        } else {
+            Presence::Unknown
+        };
         let target = Target {
             scope,
             stream,
-            fresh,
+            presence,
         };
         match self
             .aggregates

@@ -2,6 +2,7 @@
 
 use domain::User;
 use domain::user::RegisterUser;
+use event_store::aggregates::Presence;
 use events::Role;
 use events::user_fields::{AvatarUrl, Bio, Email, Name, Region};
 use platform::http::{Fields, HttpCode, Problem, StrictBody};
@@ -75,10 +76,10 @@ impl Request for RegisterUserRequest {
             bio,
             avatar_url,
         } = self;
-        let (id, fresh) = match (id, arrival.scope.role) {
-            (Some(id), _) => (id, false),
-            (None, Role::User) => (own_id(&arrival.scope.principal)?, false),
-            (None, Role::Operator | Role::Admin) => (Uuid::now_v7(), true),
+        let (id, presence) = match (id, arrival.scope.role) {
+            (Some(id), _) => (id, Presence::Unexpected),
+            (None, Role::User) => (own_id(&arrival.scope.principal)?, Presence::Unexpected),
+            (None, Role::Operator | Role::Admin) => (Uuid::now_v7(), Presence::Impossible),
         };
         let email_key = arrival.email_keys.of(&arrival.scope.tenant, &email);
         let command = RegisterUser {
@@ -90,7 +91,11 @@ impl Request for RegisterUserRequest {
             bio,
             avatar_url,
         };
-        Ok(Addressed { id, fresh, command })
+        Ok(Addressed {
+            id,
+            presence,
+            command,
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use self::cache::{Cache, Cached};
 pub use self::mailbox::MailboxFull;
 use self::mailbox::Mailboxes;
 pub use self::ruling::{
-    AggregateSettings, Codec, EncodedEvent, ExecuteError, Executed, Ruling, Seen, Target,
+    AggregateSettings, Codec, EncodedEvent, ExecuteError, Executed, Presence, Ruling, Seen, Target,
 };
 use crate::append::{Appender, Heads};
 use crate::entry::{AppendError, Condition, Entry, ReadMark, Verdict, Write};
@@ -136,14 +136,24 @@ impl<A: Aggregate + Clone + 'static> Aggregates<A> {
 
 impl<A: Aggregate + Clone + 'static> Inner<A> {
     async fn state_of(&self, target: Target<'_>) -> Result<Arc<Cached<A>>, ExecuteError> {
-        if target.fresh
-            && let Some(mark) = self.known_mark(target.stream)
-        {
-            return Ok(Arc::new(absent(mark)));
-        }
-        match self.cache.get(target.stream) {
-            Some(cached) => Ok(cached),
-            None => self.load(target.scope, target.stream).await,
+        let Target { stream, .. } = target;
+        let cached = match target.presence {
+            Presence::Impossible => None,
+            Presence::Unexpected | Presence::Unknown => self.cache.get(stream),
+        };
+        let mark = match (target.presence, cached) {
+            (_, Some(cached)) => return Ok(cached),
+            (Presence::Unknown, None) => None,
+            // Before the first event nothing was there. A lane that began later has to look.
+            (Presence::Unexpected, None) => {
+                let mark = self.known_mark(stream);
+                mark.map(|mark| ReadMark { head: 0, ..mark })
+            }
+            (Presence::Impossible, None) => self.known_mark(stream),
+        };
+        match mark {
+            Some(mark) => Ok(Arc::new(absent(mark))),
+            None => self.load(target.scope, stream).await,
         }
     }
 

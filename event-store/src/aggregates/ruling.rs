@@ -41,9 +41,21 @@ pub struct Target<'a> {
     pub scope: &'a Scope,
     /// The stream.
     pub stream: &'a StreamId,
-    /// The caller has just made the stream's id at random: nothing can have it, so nothing is
-    /// loaded.
-    pub fresh: bool,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// What the caller knows about the stream of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing: its state is loaded, unless it is in memory.
+    Unknown,
+    /// The command creates it, under an id that somebody chose. It is taken for absent, unless it
+    /// is in memory, and nothing is loaded: the append looks, for all such streams of its batch at
+    /// once.
+    Unexpected,
+    /// The caller has just made the id at random: nothing can have it, and nobody looks.
+    Impossible,
 }
 
 /// What the decider sees: a state, and the version that it stands at; 0 is "there is no such
