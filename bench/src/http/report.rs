@@ -3,7 +3,7 @@
 use super::Measured;
 use crate::figure::Spread;
 
-/// What the columns of [`line`] are.
+/// What the columns of [`line()`] are.
 pub(crate) fn head() -> String {
     format!(
         "medians over the rounds (lowest to highest); µs are processor time a request: of the \

@@ -33,3 +33,34 @@ async fn a_generator_that_is_too_slow_makes_the_run_void() {
     let void = report.runs[0].void.clone().expect("void");
     assert!(void.contains("began on time"), "{void}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_takes_longer_than_the_timeout_is_an_error() {
+    let load = Load::new(Bug::Stalls, r#"["read"]"#).await;
+    load.run(&["--rate", "100", "--duration", "4s", "--timeout", "200ms"])
+        .await;
+    let report = load.report();
+    let run = &report.runs[0];
+    let timeouts = run.failures.iter().find(|found| found.kind == "timeout");
+    assert!(timeouts.is_some_and(|found| found.count > 10), "{run:?}");
+    assert_eq!(run.attempted, run.good + run.errors);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_wait_behind_too_many_is_not_sent_and_an_error() {
+    let load = Load::new(Bug::Stalls, r#"["read"]"#).await;
+    load.run(&[
+        "--rate",
+        "300",
+        "--duration",
+        "4s",
+        "--outstanding-max",
+        "100",
+    ])
+    .await;
+    let report = load.report();
+    let run = &report.runs[0];
+    let left_out = run.failures.iter().find(|found| found.kind == "not_sent");
+    assert!(left_out.is_some_and(|found| found.count > 50), "{run:?}");
+    assert!(run.attempted > 1_000, "{}", run.attempted);
+}
