@@ -62,7 +62,7 @@ func parse() settings {
 	flag.StringVar(&s.jwks, "jwks", os.Getenv("JWKS"), "the file of the public keys")
 	flag.StringVar(&s.issuer, "issuer", "runnel-dev", "the iss that a token must carry")
 	flag.StringVar(&s.audience, "audience", "runnel-dev", "the aud that a token must carry")
-	flag.IntVar(&s.pool, "pool", 8, "connections to PostgreSQL")
+	flag.IntVar(&s.pool, "pool", 16, "connections to PostgreSQL")
 	flag.IntVar(&s.redisPool, "redis-pool", 16, "connections to Redis")
 	flag.BoolVar(&s.redisPipeline, "redis-pipeline", true, "send what waits to Redis together")
 	flag.IntVar(&s.gogc, "gogc", 400, "GOGC")

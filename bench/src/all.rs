@@ -41,12 +41,12 @@ const PROGRAMS: [Short; 6] = [
     },
     Short {
         name: "command",
-        arguments: "--rounds 3 --latency-rounds 1 --seconds 4",
+        arguments: "--rounds 3 --latency-rounds 3 --seconds 4",
         smoke: "--rounds 1 --latency-rounds 1 --seconds 1 --warm-up-seconds 1",
     },
     Short {
         name: "query",
-        arguments: "--rounds 3 --latency-rounds 1 --seconds 4",
+        arguments: "--rounds 3 --latency-rounds 3 --seconds 4",
         smoke: "--rounds 1 --latency-rounds 1 --seconds 1 --warm-up-seconds 1 --users 1000 \
                 --hot 100",
     },

@@ -14,6 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
+use crate::recorder::TIMEOUT;
+
 /// The largest answer that is taken in, in bytes.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -122,7 +124,7 @@ impl NoAnswer {
         match self {
             Self::Connect(_) => "connect",
             Self::Broken(_) => "broken",
-            Self::Timeout => "timeout",
+            Self::Timeout => TIMEOUT,
             Self::TooLarge => "too_large",
             Self::NotARequest(_) => "not_sent",
         }

@@ -41,6 +41,8 @@ pub struct Seen {
     pub etag: Option<String>,
     /// The last text that was written, and the version that it made.
     pub bio: Option<(u64, String)>,
+    /// The address, as the last read showed it; that of the registration until then.
+    pub email: Option<String>,
 }
 
 impl VirtualUser {
@@ -109,7 +111,11 @@ pub struct Crowd {
     tenants: Vec<Tenant>,
     users: Vec<Arc<VirtualUser>>,
     texts: AtomicU64,
+    homes: Arc<Homes>,
 }
+
+/// The tenant of each account of the population, by its id.
+pub type Homes = HashMap<String, usize>;
 
 impl Crowd {
     /// The population over these tenants. Those who have a token of their own come first.
@@ -136,9 +142,12 @@ impl Crowd {
                 REGIONS[index % REGIONS.len()],
             ))
         };
+        let users: Vec<_> = (0..population.users).map(user).collect();
+        let homes = users.iter().map(|user| (user.id.clone(), user.tenant));
         Self {
             tenants: tenants.collect(),
-            users: (0..population.users).map(user).collect(),
+            homes: Arc::new(homes.collect()),
+            users,
             texts: AtomicU64::new(0),
         }
     }
@@ -147,6 +156,12 @@ impl Crowd {
     #[must_use]
     pub fn users(&self) -> &[Arc<VirtualUser>] {
         &self.users
+    }
+
+    /// Who belongs where.
+    #[must_use]
+    pub fn homes(&self) -> &Arc<Homes> {
+        &self.homes
     }
 
     /// How many tenants there are.

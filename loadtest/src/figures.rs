@@ -31,14 +31,26 @@ pub struct Frame {
 /// The figures.
 #[must_use]
 pub fn run(measured: &Measured, frame: Frame) -> Run {
-    let attempted = measured.latency.len();
+    let attempted = measured.attempted;
     let errors = measured
         .operations
         .iter()
         .map(|operation| operation.errors)
         .sum();
     let good = attempted - errors;
-    let answered: u64 = measured.timeline.iter().map(|second| second.good).sum();
+    // What is answered while an interrupted run drains belongs to no second of it.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "seconds"
+    )]
+    let whole = frame.seconds.ceil() as usize;
+    let answered: u64 = measured
+        .timeline
+        .iter()
+        .take(whole)
+        .map(|second| second.good)
+        .sum();
     let on_time = match measured.begun {
         0 => 1.0,
         begun => 1.0 - share(measured.late, begun),
@@ -48,6 +60,8 @@ pub fn run(measured: &Measured, frame: Frame) -> Run {
         started_at: frame.started_at,
         seconds: frame.seconds,
         target_rate: frame.target_rate,
+        due: measured.due,
+        server_errors: measured.server_errors,
         attempted,
         good,
         errors,
@@ -71,8 +85,9 @@ pub fn run(measured: &Measured, frame: Frame) -> Run {
         visibility: Visibility {
             lag: latency(&measured.visibility),
             not_seen: measured.not_seen,
+            looks: measured.looks,
         },
-        timeline: timeline(measured),
+        timeline: timeline(measured, whole),
         servers: frame.servers,
     }
 }
@@ -95,7 +110,7 @@ fn operations(measured: &Measured, names: &[&'static str]) -> Vec<Operation> {
     let each = measured.operations.iter().zip(names);
     each.map(|(operation, name)| Operation {
         name: (*name).to_owned(),
-        attempted: operation.latency.len(),
+        attempted: operation.attempted,
         errors: operation.errors,
         statuses: statuses(&operation.statuses),
         latency: latency(&operation.latency),
@@ -124,16 +139,19 @@ fn examples(kinds: &BTreeMap<String, (u64, String)>) -> Vec<Example> {
     examples
 }
 
-fn timeline(measured: &Measured) -> Vec<Second> {
-    let seconds = measured.timeline.iter().zip(0..);
+fn timeline(measured: &Measured, whole: usize) -> Vec<Second> {
+    let seconds = measured.timeline.iter().take(whole).zip(0..);
     seconds
-        .map(|(second, at)| Second {
-            at,
-            good: second.good,
-            errors: second.errors,
-            p50: milliseconds(second.latency.value_at_percentile(50.0)),
-            p99: milliseconds(second.latency.value_at_percentile(99.0)),
-            max: milliseconds(second.latency.max()),
+        .map(|(second, at)| {
+            let [p50, p99, max] = second.percentiles().map(milliseconds);
+            Second {
+                at,
+                good: second.good,
+                errors: second.errors,
+                p50,
+                p99,
+                max,
+            }
         })
         .collect()
 }

@@ -11,41 +11,41 @@ use rand_distr::{Distribution as _, Exp1};
 use crate::client::Exchange;
 use crate::crowd::VirtualUser;
 use crate::operations::{Begun, Effect, Fault, Operation, Turn};
-use crate::recorder::{Record, Status};
+use crate::recorder::{GIVEN_UP, Record, Status};
 use crate::run::{Choice, Running};
 
-/// Runs it; its first operation was to start at `intended`.
+/// Runs it; its first operation was to start at `intended`. Each later one is due when the one
+/// before is answered and the user has thought.
 pub(crate) async fn run(running: &Arc<Running>, choice: Choice, intended: Instant) {
-    let lateness = Instant::now().saturating_duration_since(intended);
-    let late_after = running.plan.late_after;
-    running.recorder.begun(intended, lateness, late_after);
     let mut random = ChaCha8Rng::seed_from_u64(choice.seed);
     let (mut user, mut intended) = (choice.user, intended);
     let flow = &running.world.scenario.flows[choice.flow];
     for (index, step) in flow.steps.iter().enumerate() {
         if index > 0 {
-            pause(running, flow.think_time, &mut random).await;
-            intended = Instant::now();
+            intended += pause(flow.think_time, &mut random);
             if running.ended(intended) {
                 return;
             }
+            tokio::select! {
+                () = tokio::time::sleep_until(intended.into()) => {}
+                () = running.world.interrupt.cancelled() => return,
+            }
         }
+        let lateness = Instant::now().saturating_duration_since(intended);
+        let late_after = running.plan.late_after;
+        running.recorder.begun(intended, lateness, late_after);
         let begun = begin(running, *step, &mut user, &mut random);
-        if !exchange(running, *step, begun, intended).await {
-            return;
+        match exchange(running, *step, begun, intended).await {
+            Some(done) => intended = done,
+            None => return,
         }
     }
 }
 
 /// The pause of somebody who reads and thinks.
-async fn pause(running: &Running, mean: Duration, random: &mut ChaCha8Rng) {
-    if !mean.is_zero() {
-        let factor: f64 = Exp1.sample(random);
-        tokio::select! {
-            () = tokio::time::sleep(mean.mul_f64(factor)) => {}
-            () = running.give_up.cancelled() => {}
-        }
-    }
+fn pause(mean: Duration, random: &mut ChaCha8Rng) -> Duration {
+    let factor: f64 = Exp1.sample(random);
+    mean.mul_f64(factor)
 }
 
 fn begin(
@@ -67,13 +67,13 @@ fn begin(
     begun
 }
 
-/// Sends, judges and records; false when the flow cannot go on.
+/// Sends, judges and records; when it was done, or nothing when the flow cannot go on.
 async fn exchange(
     running: &Arc<Running>,
     step: &dyn Operation,
     begun: Begun,
     intended: Instant,
-) -> bool {
+) -> Option<Instant> {
     let sent = tokio::select! {
         exchange = running.world.client.send(&begun.request) => Some(exchange),
         () = running.give_up.cancelled() => None,
@@ -84,9 +84,9 @@ async fn exchange(
         done,
     }) = sent
     else {
-        let fault = error("given_up", "was not answered before the end of the run");
-        running.ended_with(step, intended, true, Status::None("given_up"), Some(fault));
-        return false;
+        let fault = error(GIVEN_UP, "was not answered before the end of the run");
+        running.ended_with(step, intended, true, Status::None(GIVEN_UP), Some(fault));
+        return None;
     };
     let (status, fault) = match answer {
         Ok(answer) => {
@@ -104,7 +104,7 @@ async fn exchange(
             (status, Some(error(no_answer.kind(), &example)))
         }
     };
-    let goes_on = fault.is_none();
+    let goes_on = fault.is_none().then_some(done);
     running.recorder.record(Record {
         operation: running.index_of(step),
         intended,

@@ -32,6 +32,8 @@ pub(crate) fn start(running: &Arc<Running>, first: Instant, mut arrivals: Arriva
                 break;
             }
             let choice = choices.next(&running.world);
+            let requests = running.world.scenario.flows[choice.flow].steps.len();
+            running.recorder.due(intended, requests);
             if running.tasks.len() > running.plan.outstanding_max {
                 flow::not_begun(&running, &choice, intended);
                 continue;

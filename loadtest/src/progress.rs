@@ -79,7 +79,7 @@ impl State {
         let measured = recorder.measured();
         let index = usize::try_from(second - 1).unwrap_or(usize::MAX);
         let last = measured.timeline.get(index);
-        let micros = last.map_or(0, |last| last.latency.value_at_percentile(99.0));
+        let micros = last.map_or(0, |last| last.percentiles()[1]);
         Self {
             rate: last.map_or(0, |last| last.good),
             p99_ms: Duration::from_micros(micros).as_secs_f64() * 1e3,

@@ -13,6 +13,13 @@ use crate::operations::Fault;
 const MICROS_MAX: u64 = 600_000_000;
 /// Kinds of failures and violations that are told apart.
 const KINDS_MAX: usize = 64;
+/// Servers write what they like.
+const KIND_CHARS_MAX: usize = 80;
+const EXAMPLE_CHARS_MAX: usize = 2_000;
+/// A request that was not answered within its time.
+pub const TIMEOUT: &str = "timeout";
+/// A request that was not answered before the end of the run.
+pub const GIVEN_UP: &str = "given_up";
 /// Under this kind are counted the rest.
 const OTHERS: &str = "others";
 
@@ -75,8 +82,17 @@ impl Phase {
 /// What was measured so far.
 #[derive(Debug)]
 pub struct Measured {
-    /// Of all requests whose intended start was in the phase.
+    /// Requests whose intended start was in the phase.
+    pub attempted: u64,
+    /// Of those of them that were answered well, and of those that were waited for in vain. A quick
+    /// refusal is an error, and no quick answer.
     pub latency: Histogram<u64>,
+    /// Requests that the operations of the phase were to send.
+    pub due: u64,
+    /// Answers with a status of 500 and above, also those of the warm-up.
+    pub server_errors: u64,
+    /// How often somebody looked whether a write is seen.
+    pub looks: u64,
     /// By operation.
     pub operations: Vec<OperationMeasured>,
     /// How many waited for a connection.
@@ -100,7 +116,9 @@ pub struct Measured {
 /// One operation.
 #[derive(Debug)]
 pub struct OperationMeasured {
-    /// Of all its requests.
+    /// All of its requests.
+    pub attempted: u64,
+    /// As above.
     pub latency: Histogram<u64>,
     /// How they ended.
     pub statuses: BTreeMap<Status, u64>,
@@ -115,8 +133,10 @@ pub struct SecondMeasured {
     pub good: u64,
     /// Errors in it.
     pub errors: u64,
-    /// Of the answers in it.
-    pub latency: Histogram<u64>,
+    /// Of the good answers in it; none once it is folded.
+    latency: Option<Histogram<u64>>,
+    /// What it was folded to: p50, p99 and the longest, in microseconds.
+    folded: [u64; 3],
 }
 
 /// An empty histogram of microseconds.
@@ -136,12 +156,17 @@ impl Recorder {
     #[must_use]
     pub fn new(phase: Phase, operations: usize) -> Self {
         let operation = || OperationMeasured {
+            attempted: 0,
             latency: histogram(3),
             statuses: BTreeMap::new(),
             errors: 0,
         };
         let measured = Measured {
+            attempted: 0,
             latency: histogram(3),
+            due: 0,
+            server_errors: 0,
+            looks: 0,
             operations: std::iter::repeat_with(operation).take(operations).collect(),
             waited: 0,
             failures: BTreeMap::new(),
@@ -164,6 +189,18 @@ impl Recorder {
         self.phase
     }
 
+    /// A flow of so many requests was to begin then.
+    pub fn due(&self, intended: Instant, requests: usize) {
+        if self.phase.contains(intended) {
+            self.measured().due += requests as u64;
+        }
+    }
+
+    /// Somebody looked whether a write is seen.
+    pub fn looked(&self) {
+        self.measured().looks += 1;
+    }
+
     /// An operation was begun so long after its intended start.
     pub fn begun(&self, intended: Instant, lateness: Duration, late_after: Duration) {
         if self.phase.contains(intended) {
@@ -177,8 +214,12 @@ impl Recorder {
     pub fn record(&self, record: Record) {
         let micros = micros(record.done.saturating_duration_since(record.intended));
         let failed = matches!(record.fault, Some(Fault::Error { .. }));
+        let took_time = !failed || record.status.was_waited_for();
         let mut inner = self.measured();
-        if let Some(second) = self.phase.second(record.done) {
+        inner.server_errors += u64::from(matches!(record.status, Status::Http(500..)));
+        // A failure stands where it was due: what answers too late has failed then.
+        let moment = if failed { record.intended } else { record.done };
+        if let Some(second) = self.phase.second(moment) {
             inner.second(second).answered(failed, micros);
         }
         let counts = self.phase.contains(record.intended);
@@ -192,12 +233,16 @@ impl Recorder {
             Some(Fault::Error { .. }) | None => {}
         }
         if counts {
+            inner.attempted += 1;
             inner.waited += u64::from(record.waited);
-            inner.latency.saturating_record(micros);
             let operation = &mut inner.operations[record.operation];
-            operation.latency.saturating_record(micros);
+            operation.attempted += 1;
             operation.errors += u64::from(failed);
             *operation.statuses.entry(record.status).or_default() += 1;
+            if took_time {
+                operation.latency.saturating_record(micros);
+                inner.latency.saturating_record(micros);
+            }
         }
     }
 
@@ -216,13 +261,26 @@ impl Recorder {
     }
 }
 
+impl Status {
+    /// Whether the client waited for its answer to the end of its patience.
+    fn was_waited_for(self) -> bool {
+        matches!(self, Self::None(TIMEOUT | GIVEN_UP))
+    }
+}
+
 impl Measured {
+    /// Seconds behind the last but one are over: their histograms are folded, because an hour of
+    /// them would fill the memory.
     fn second(&mut self, index: usize) -> &mut SecondMeasured {
         while self.timeline.len() <= index {
+            if let Some(over) = self.timeline.len().checked_sub(2) {
+                self.timeline[over].fold();
+            }
             self.timeline.push(SecondMeasured {
                 good: 0,
                 errors: 0,
-                latency: histogram(2),
+                latency: Some(histogram(2)),
+                folded: [0; 3],
             });
         }
         &mut self.timeline[index]
@@ -233,16 +291,35 @@ impl SecondMeasured {
     fn answered(&mut self, failed: bool, micros: u64) {
         self.good += u64::from(!failed);
         self.errors += u64::from(failed);
-        self.latency.saturating_record(micros);
+        if let (false, Some(latency)) = (failed, &mut self.latency) {
+            latency.saturating_record(micros);
+        }
+    }
+
+    /// p50, p99 and the longest, in microseconds.
+    #[must_use]
+    pub fn percentiles(&self) -> [u64; 3] {
+        let of = |latency: &Histogram<u64>| {
+            let at = |percentile| latency.value_at_percentile(percentile);
+            [at(50.0), at(99.0), latency.max()]
+        };
+        self.latency.as_ref().map_or(self.folded, of)
+    }
+
+    fn fold(&mut self) {
+        self.folded = self.percentiles();
+        self.latency = None;
     }
 }
 
 fn count(kinds: &mut BTreeMap<String, (u64, String)>, kind: String, example: String) {
+    let kind: String = kind.chars().take(KIND_CHARS_MAX).collect();
+    let example = || example.chars().take(EXAMPLE_CHARS_MAX).collect();
     let kind = match kinds.len() < KINDS_MAX || kinds.contains_key(&kind) {
         true => kind,
         false => OTHERS.to_owned(),
     };
-    kinds.entry(kind).or_insert((0, example)).0 += 1;
+    kinds.entry(kind).or_insert_with(|| (0, example())).0 += 1;
 }
 
 #[cfg(test)]
@@ -305,5 +382,35 @@ mod tests {
         assert_eq!(measured.violations["list_order"], (1, "b, a".to_owned()));
         assert_eq!(measured.failures["503 queue_full"], (1, "first".to_owned()));
         assert_eq!(measured.operations[0].errors, 1);
+        // A refusal after a millisecond makes no percentile better.
+        assert_eq!((measured.attempted, measured.latency.len()), (1, 0));
+    }
+
+    #[test]
+    fn an_answer_that_was_waited_for_in_vain_counts_with_all_its_time() {
+        let (recorder, begin) = recorder();
+        let fault = Fault::Error {
+            kind: TIMEOUT.to_owned(),
+            example: "no answer in time".to_owned(),
+        };
+        recorder.record(Record {
+            status: Status::None(TIMEOUT),
+            ..record(begin, 1500, Some(fault))
+        });
+        let measured = recorder.measured();
+        assert!(measured.latency.max() >= 1_500_000);
+        assert_eq!(measured.timeline[0].errors, 1, "where it was due");
+    }
+
+    #[test]
+    fn seconds_that_are_over_keep_their_percentiles() {
+        let (recorder, begin) = recorder();
+        for second in [0, 1] {
+            recorder.record(record(begin + Duration::from_secs(second), 100, None));
+        }
+        let mut measured = recorder.measured();
+        measured.second(9);
+        assert!(measured.timeline[0].latency.is_none());
+        assert!(measured.timeline[0].percentiles()[1] >= 100_000);
     }
 }

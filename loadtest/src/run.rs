@@ -20,7 +20,7 @@ use crate::recorder::{Phase, Recorder};
 use crate::report::Run;
 use crate::scenario::Scenario;
 use crate::servers::Scraper;
-use crate::watcher::Watcher;
+use crate::watcher::{SEEN_WITHIN, Watcher};
 
 /// Between the decision to begin and the first arrival, so that the first one is not late.
 const LEAD: Duration = Duration::from_millis(50);
@@ -191,20 +191,18 @@ fn close_loop(running: &Arc<Running>, users: usize) {
 }
 
 async fn drain(running: &Running) {
-    let interrupted = running.world.interrupt.is_cancelled();
-    let within = if interrupted {
-        INTERRUPTED_DRAIN
-    } else {
-        running.plan.drain
+    let interrupted = async {
+        running.world.interrupt.cancelled().await;
+        tokio::time::sleep(INTERRUPTED_DRAIN).await;
     };
     running.tasks.close();
-    if tokio::time::timeout(within, running.tasks.wait())
-        .await
-        .is_err()
-    {
-        running.give_up.cancel();
-        running.tasks.wait().await;
+    tokio::select! {
+        () = running.tasks.wait() => return,
+        () = tokio::time::sleep(running.plan.drain.max(SEEN_WITHIN)) => {}
+        () = interrupted => {}
     }
+    running.give_up.cancel();
+    running.tasks.wait().await;
 }
 
 impl Running {

@@ -51,8 +51,8 @@ impl Bounds {
     }
 }
 
-/// Searches from `first` on. The runs are those of the highest rate that held with every seed, or
-/// of the lowest one tried when none did.
+/// Searches from `first` on. The runs are those of the last step: the highest rate that held in full,
+/// unless the steps ran out or somebody interrupted.
 pub async fn find_max(
     world: &Arc<World>,
     plan: Plan,
@@ -82,7 +82,11 @@ pub async fn find_max(
             measured: TRY,
             ..plan
         };
-        let step = step(rate, &[run(world, attempt, progress).await], objectives);
+        let tried = run(world, attempt, progress).await;
+        if world.interrupt.is_cancelled() {
+            return (steps, vec![tried]);
+        }
+        let step = step(rate, &[tried], objectives, false);
         tell(progress, &step);
         bounds.tried(rate, step.held);
         steps.push(step);
@@ -91,38 +95,31 @@ pub async fn find_max(
     loop {
         let mut runs = Vec::new();
         for seed in seeds {
-            let load = at(rate);
-            runs.push(
-                run(
-                    world,
-                    Plan {
-                        load,
-                        seed: *seed,
-                        ..plan
-                    },
-                    progress,
-                )
-                .await,
-            );
+            let (load, seed) = (at(rate), *seed);
+            runs.push(run(world, Plan { load, seed, ..plan }, progress).await);
+            if world.interrupt.is_cancelled() {
+                return (steps, runs);
+            }
         }
-        let step = step(rate, &runs, objectives);
+        let step = step(rate, &runs, objectives, true);
         tell(progress, &step);
         let held = step.held;
         steps.push(step);
-        if held || steps.len() >= STEPS_MAX || world.interrupt.is_cancelled() {
+        if held || steps.len() >= STEPS_MAX {
             return (steps, runs);
         }
         rate *= LOWER;
     }
 }
 
-fn step(rate: f64, runs: &[Run], objectives: &Objectives) -> SearchStep {
+fn step(rate: f64, runs: &[Run], objectives: &Objectives, proof: bool) -> SearchStep {
     let missed = reasons(&objectives.judge(runs), runs);
     let worst = runs.iter().map(|run| run.latency.p99).fold(0.0, f64::max);
     let lowest = runs.iter().map(|run| run.achieved_rate);
     SearchStep {
         rate,
         held: missed.is_empty(),
+        proof,
         p99: worst,
         achieved: lowest.fold(f64::INFINITY, f64::min),
         missed,

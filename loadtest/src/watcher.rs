@@ -6,15 +6,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::client::{Answer, Request};
 use crate::crowd::VirtualUser;
 use crate::run::Running;
 
-/// The pause between two looks: what it costs in precision it saves in load.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+/// The shortest pause between two looks: what it costs in precision it saves in load.
+const PAUSE_MIN: Duration = Duration::from_millis(2);
+/// Of the time that was waited, the part that is waited until the next look: a lag is known to so
+/// much, and who waits long looks seldom.
+const PAUSE_PART: u32 = 20;
+/// Writes that are followed at the same time.
+const FOLLOWED_MAX: usize = 32;
 /// A write that is not seen by then counts as not seen.
-const SEEN_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Decides which writes are followed.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub(crate) struct Watcher {
     spacing: Option<Duration>,
     /// When the next one may be followed, in microseconds since `began`.
     next: AtomicU64,
+    followed: Arc<Semaphore>,
 }
 
 #[derive(Deserialize)]
@@ -36,6 +43,7 @@ impl Watcher {
             began: Instant::now(),
             spacing: Duration::from_secs(1).checked_div(per_second),
             next: AtomicU64::new(0),
+            followed: Arc::new(Semaphore::new(FOLLOWED_MAX)),
         }
     }
 
@@ -50,17 +58,27 @@ impl Watcher {
         if !self.takes(acknowledged) {
             return;
         }
+        let Ok(place) = Arc::clone(&self.followed).try_acquire_owned() else {
+            return;
+        };
         let (running, user) = (Arc::clone(running), Arc::clone(user));
         let tasks = running.tasks.clone();
         tasks.spawn(async move {
-            let looking = seen(&running, &user, version);
+            let mut answered = false;
+            let looking = seen(&running, &user, (version, acknowledged), &mut answered);
             tokio::select! {
-                seen = tokio::time::timeout(SEEN_WITHIN, looking) => {
-                    let after = seen.ok().map(|at| at.saturating_duration_since(acknowledged));
-                    running.recorder.visible(after);
-                }
+                seen = tokio::time::timeout(SEEN_WITHIN, looking) => match seen {
+                    Ok(at) => {
+                        let after = at.saturating_duration_since(acknowledged);
+                        running.recorder.visible(Some(after));
+                    }
+                    // Where nobody answered, nobody could see.
+                    Err(_) if answered => running.recorder.visible(None),
+                    Err(_) => {}
+                },
                 () = running.give_up.cancelled() => {}
             }
+            drop(place);
         });
     }
 
@@ -85,17 +103,25 @@ impl Watcher {
 }
 
 /// Looks until it is shown; when that was. An error is no sight, and the next look may be one.
-async fn seen(running: &Running, user: &VirtualUser, version: u64) -> Instant {
+async fn seen(
+    running: &Running,
+    user: &VirtualUser,
+    (version, acknowledged): (u64, Instant),
+    answered: &mut bool,
+) -> Instant {
     let world = &running.world;
     loop {
         let path = format!("/v1/users/{}", user.id);
         let request = Request::get(path, world.crowd.credential(user));
-        if let Ok(answer) = world.client.send_beside(&request).await
-            && shows(&answer, version)
-        {
-            return Instant::now();
+        running.recorder.looked();
+        if let Ok(answer) = world.client.send_beside(&request).await {
+            *answered |= matches!(answer.status, 200 | 404);
+            if shows(&answer, version) {
+                return Instant::now();
+            }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        let pause = PAUSE_MIN.max(acknowledged.elapsed() / PAUSE_PART);
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -146,8 +146,11 @@ impl<A: Aggregate + Clone + 'static> Inner<A> {
             (Presence::Unknown, None) => None,
             // Before the first event nothing was there. A lane that began later has to look.
             (Presence::Unexpected, None) => {
-                let mark = self.known_mark(stream);
-                mark.map(|mark| ReadMark { head: 0, ..mark })
+                let incarnation = self.heads.borrow().incarnation;
+                (incarnation > 0).then_some(ReadMark {
+                    incarnation,
+                    head: 0,
+                })
             }
             (Presence::Impossible, None) => self.known_mark(stream),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hyper::Method;
 
-use super::verdict::{Done, expect, parsed};
+use super::verdict::{done_to, expect, violation};
 use super::{Begun, Effect, Operation, Turn};
 use crate::client::Request;
 
@@ -19,6 +19,7 @@ impl Operation for Activity {
 
     fn begin(&self, turn: &mut Turn<'_>) -> Begun {
         let user = Arc::clone(&turn.user);
+        let told = user.seen().version;
         let path = format!("/v1/users/{}/activity", user.id);
         let credential = turn.crowd.credential(&user);
         let request = Request::command(Method::POST, path, credential, "{}".to_owned());
@@ -26,7 +27,12 @@ impl Operation for Activity {
             request: turn.keyed(request),
             judge: Box::new(move |answer| {
                 expect(answer, &[200])?;
-                let done: Done = parsed(answer)?;
+                let done = done_to(&user.id, answer)?;
+                if done.version < told {
+                    let (id, version) = (&user.id, done.version);
+                    let what = format!("{id} had version {told} and has {version}");
+                    return Err(violation("version_went_back", answer, what));
+                }
                 user.seen().told(done.version, answer.token.as_deref());
                 Ok(Effect::None)
             }),

@@ -21,7 +21,11 @@ impl Operation for Find {
 
     fn begin(&self, turn: &mut Turn<'_>) -> Begun {
         let target = turn.neighbour();
-        let path = format!("/v1/users?email={}", target.email.replace('@', "%40"));
+        // Who was there before this load has an address of its own.
+        let email = target.seen().email.clone();
+        let email = email.unwrap_or_else(|| target.email.clone());
+        let email: String = url::form_urlencoded::byte_serialize(email.as_bytes()).collect();
+        let path = format!("/v1/users?email={email}");
         Begun {
             request: Request::get(path, turn.crowd.admin(target.tenant)),
             judge: Box::new(move |answer| {

@@ -1,9 +1,9 @@
 //! Pages through all accounts of the tenant, ordered by id.
 
-use super::page::{self, Item, LIMIT};
-use super::verdict::expect;
+use std::sync::Arc;
+
+use super::page::{self, LIMIT};
 use super::{Begun, Operation, Turn};
-use crate::client::Request;
 
 #[derive(Debug)]
 pub(super) struct List;
@@ -14,24 +14,14 @@ impl Operation for List {
     }
 
     fn begin(&self, turn: &mut Turn<'_>) -> Begun {
-        let tenant = turn.user.tenant;
-        let place = turn.crowd.place(self.name(), tenant);
-        let walk = place.take();
-        let mut path = format!("/v1/users?limit={LIMIT}");
-        if let Some(older) = &walk.older {
-            path.push_str("&older=");
-            path.push_str(older);
-        }
-        Begun {
-            request: Request::get(path, turn.crowd.admin(tenant)),
-            judge: Box::new(move |answer| {
-                expect(answer, &[200])?;
-                page::judge(&place, walk, by_id, answer)
-            }),
-        }
+        let (tenant, path) = (turn.user.tenant, format!("/v1/users?limit={LIMIT}"));
+        let list = page::List {
+            place: turn.crowd.place(self.name(), tenant),
+            homes: Arc::clone(turn.crowd.homes()),
+            tenant,
+            region: None,
+            follows: |last, next| last.id < next.id,
+        };
+        page::begin(path, turn.crowd.admin(tenant), list)
     }
-}
-
-fn by_id(last: &Item, next: &Item) -> bool {
-    last.id < next.id
 }

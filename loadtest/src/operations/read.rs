@@ -1,6 +1,6 @@
 //! Reads somebody of the same tenant without a token: what caches are for.
 
-use super::verdict::{Account, expect, parsed, violation};
+use super::verdict::{account_of, expect};
 use super::{Begun, Effect, Operation, Turn};
 use crate::client::Request;
 
@@ -19,11 +19,7 @@ impl Operation for Read {
             request: Request::get(path, turn.crowd.credential(&turn.user)),
             judge: Box::new(move |answer| {
                 expect(answer, &[200])?;
-                let account: Account = parsed(answer)?;
-                if account.id != target.id {
-                    let what = format!("asked for {} and got {}", target.id, account.id);
-                    return Err(violation("another_account", answer, what));
-                }
+                account_of(&target.id, answer)?;
                 Ok(Effect::None)
             }),
         }

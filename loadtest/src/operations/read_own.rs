@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::verdict::{Account, expect, parsed, violation};
+use super::verdict::{account_of, expect, has_token, violation};
 use super::{Begun, Effect, Fault, Operation, Turn};
 use crate::client::{Answer, Request};
 use crate::crowd::{Crowd, Seen, VirtualUser};
@@ -39,11 +39,8 @@ fn judge(user: &VirtualUser, told: &Seen, answer: &Answer) -> Result<Effect, Fau
         return Err(violation("write_not_shown", answer, what));
     }
     expect(answer, &[200])?;
-    let account: Account = parsed(answer)?;
-    if account.id != user.id {
-        let what = format!("asked for {} and got {}", user.id, account.id);
-        return Err(violation("another_account", answer, what));
-    }
+    let account = account_of(&user.id, answer)?;
+    has_token(answer)?;
     if account.version < told.version {
         let what = format!(
             "{} was sent with token {:?} of version {} and answered with version {}",
@@ -54,6 +51,9 @@ fn judge(user: &VirtualUser, told: &Seen, answer: &Answer) -> Result<Effect, Fau
     let mut seen = user.seen();
     seen.told(account.version, answer.token.as_deref());
     seen.etag.clone_from(&answer.etag);
+    if account.email.is_some() {
+        seen.email = account.email;
+    }
     // Also what another request of the same user has written in the meantime.
     let written = [&seen.bio, &told.bio].into_iter().flatten();
     for (version, bio) in written {
@@ -83,8 +83,8 @@ mod tests {
         Seen {
             version: 2,
             token: Some("1.0.20".to_owned()),
-            etag: None,
             bio: Some((2, "written".to_owned())),
+            ..Seen::default()
         }
     }
 
@@ -123,6 +123,14 @@ mod tests {
             rule(&answer(200, "1.0.30", &json!([]))),
             Some("unreadable_body")
         );
+    }
+
+    #[test]
+    fn an_answer_without_a_token_would_end_all_checks_and_is_a_violation() {
+        let body = json!({ "id": "7a0e", "version": 2, "bio": "written" });
+        let mut answer = answer(200, "1.0.30", &body);
+        answer.token = None;
+        assert_eq!(rule(&answer), Some("no_token"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::verdict::{Account, expect, parsed, violation};
+use super::verdict::{account_of, expect, violation};
 use super::{Begun, Effect, Operation, Turn};
 use crate::client::Request;
 
@@ -31,11 +31,7 @@ impl Operation for ReadUnchanged {
                     return Err(violation("unasked_304", answer, what));
                 }
                 expect(answer, &[200])?;
-                let account: Account = parsed(answer)?;
-                if account.id != user.id {
-                    let what = format!("asked for {} and got {}", user.id, account.id);
-                    return Err(violation("another_account", answer, what));
-                }
+                account_of(&user.id, answer)?;
                 user.seen().etag.clone_from(&answer.etag);
                 Ok(Effect::None)
             }),

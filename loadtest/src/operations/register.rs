@@ -6,7 +6,7 @@ use hyper::Method;
 use rand::Rng as _;
 use serde_json::json;
 
-use super::verdict::{Done, expect, parsed, violation};
+use super::verdict::{done_to, expect};
 use super::{Begun, Effect, Operation, Turn};
 use crate::client::Request;
 use crate::crowd::{Crowd, REGIONS, VirtualUser};
@@ -42,11 +42,7 @@ pub(crate) fn registration(crowd: &Crowd, user: &Arc<VirtualUser>) -> Begun {
         request: Request::command(Method::POST, path, credential, body.to_string()),
         judge: Box::new(move |answer| {
             expect(answer, &[201])?;
-            let done: Done = parsed(answer)?;
-            if done.id != user.id {
-                let what = format!("registered {} and was told {}", user.id, done.id);
-                return Err(violation("another_account", answer, what));
-            }
+            let done = done_to(&user.id, answer)?;
             let mut seen = user.seen();
             seen.told(done.version, answer.token.as_deref());
             seen.bio = Some((done.version, bio));

@@ -31,6 +31,9 @@ pub(super) struct Account {
     pub(super) version: u64,
     #[serde(default)]
     pub(super) bio: Option<String>,
+    /// For those who may see it.
+    #[serde(default)]
+    pub(super) email: Option<String>,
 }
 
 /// The answer of a command.
@@ -70,6 +73,39 @@ pub(super) fn parsed<T: DeserializeOwned>(answer: &Answer) -> Result<T, Fault> {
             format!("status {}: {error}", answer.status),
         )
     })
+}
+
+/// The account that was asked for; another one is a violation.
+pub(super) fn account_of(id: &str, answer: &Answer) -> Result<Account, Fault> {
+    let account: Account = parsed(answer)?;
+    if account.id == id {
+        return Ok(account);
+    }
+    let what = format!("asked for {id} and got {}", account.id);
+    Err(violation("another_account", answer, what))
+}
+
+/// What a command did, and to whom it was meant. Its version and its token are what later answers
+/// are judged by, so neither may be missing.
+pub(super) fn done_to(id: &str, answer: &Answer) -> Result<Done, Fault> {
+    let done: Done = parsed(answer)?;
+    if done.id != id {
+        let what = format!("was meant for {id} and was done to {}", done.id);
+        return Err(violation("another_account", answer, what));
+    }
+    has_token(answer)?;
+    Ok(done)
+}
+
+/// Every good answer says what it is true as of.
+pub(super) fn has_token(answer: &Answer) -> Result<(), Fault> {
+    match answer.token {
+        Some(_) => Ok(()),
+        None => {
+            let what = format!("status {} without a Consistency-Token", answer.status);
+            Err(violation("no_token", answer, what))
+        }
+    }
 }
 
 /// A broken promise.

@@ -98,6 +98,8 @@ pub struct SearchStep {
     pub rate: f64,
     /// Whether it held all objectives.
     pub held: bool,
+    /// Whether it ran in full, with all seeds; the others were short tries.
+    pub proof: bool,
     /// 99 of 100 requests took at most this.
     pub p99: f64,
     /// Requests a second that were answered well.
@@ -128,6 +130,11 @@ pub struct Run {
     pub seconds: f64,
     /// Requests a second that were to be sent; none in a closed loop.
     pub target_rate: Option<f64>,
+    /// Requests that the operations which were to begin in the measured phase were to send; 0 in a
+    /// closed loop.
+    pub due: u64,
+    /// Answers with a status of 500 and above, also those of the warm-up.
+    pub server_errors: u64,
     /// Requests whose intended start was in the measured phase.
     pub attempted: u64,
     /// Those that were answered as they should be.
@@ -145,7 +152,8 @@ pub struct Run {
     pub void: Option<String>,
     /// Of the requests, the share that waited for a free connection (the time is in the latency).
     pub waited_for_connection: f64,
-    /// From the intended start of a request to the last byte of its answer; errors included.
+    /// From the intended start of a request to the last byte of its answer; of errors only those that
+    /// were waited for in vain.
     pub latency: Latency,
     /// By operation, in the order of the scenario.
     pub operations: Vec<Operation>,
@@ -195,7 +203,7 @@ pub struct Operation {
     pub errors: u64,
     /// By HTTP status, or by what happened instead (`timeout`, `connect`).
     pub statuses: BTreeMap<String, u64>,
-    /// Of all of them.
+    /// As that of the run.
     pub latency: Latency,
 }
 
@@ -215,8 +223,10 @@ pub struct Example {
 pub struct Visibility {
     /// Of the writes that were followed.
     pub lag: Latency,
-    /// Writes that were followed and not seen in time.
+    /// Writes that were followed and not seen in time, although looks were answered.
     pub not_seen: u64,
+    /// Reads that looked for them; they are in no other figure.
+    pub looks: u64,
 }
 
 /// A second of the measured phase.

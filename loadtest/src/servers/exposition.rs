@@ -17,11 +17,12 @@ pub(crate) struct Sample {
 }
 
 impl Exposition {
-    /// Lines that are no samples are left out.
-    pub(crate) fn parse(text: &str) -> Self {
+    /// The samples whose names `wanted` wants; lines that are no samples are left out.
+    pub(crate) fn parse(text: &str, wanted: impl Fn(&str) -> bool) -> Self {
         let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let samples = lines.filter_map(|line| sample(line, &wanted));
         Self {
-            samples: lines.filter_map(sample).collect(),
+            samples: samples.collect(),
         }
     }
 
@@ -44,9 +45,12 @@ impl Exposition {
     }
 }
 
-fn sample(line: &str) -> Option<Sample> {
+fn sample(line: &str, wanted: impl Fn(&str) -> bool) -> Option<Sample> {
     let name_end = line.find(|at: char| at == '{' || at.is_whitespace())?;
     let (name, rest) = line.split_at(name_end);
+    if !wanted(name) {
+        return None;
+    }
     let (labels, rest) = match rest.strip_prefix('{') {
         Some(rest) => labels(rest)?,
         None => (BTreeMap::new(), rest),
@@ -97,7 +101,8 @@ mod tests {
         let text = "# HELP up Whether.\n# TYPE up gauge\nup 1\n\
             requests_total{path=\"/v1/users/{id}\",status=\"200\"} 12\n\
             requests_total{path=\"a \\\"b\\\"\",status=\"404\"} 3 1700000000\nrubbish\n";
-        let said = Exposition::parse(text);
+        let said = Exposition::parse(text, |name| name != "up");
+        assert_eq!(said.sum("up"), None, "nobody wanted it");
         assert_eq!(said.sum("requests_total"), Some(15.0));
         assert_eq!(said.max("requests_total"), Some(12.0));
         assert_eq!(said.sum("absent"), None);

@@ -152,6 +152,17 @@ const SERIES: [Rule; 5] = [
     ),
 ];
 
+/// Whether a figure is made of the metric, which may be a part of a histogram. The rest of an answer
+/// is not kept: an hour of it would fill the memory.
+pub(super) fn is_shown(metric: &str) -> bool {
+    let parts = ["", "_bucket", "_sum", "_count"];
+    let of = |rule: &Rule| {
+        let part = metric.strip_prefix(rule.1);
+        part.is_some_and(|part| parts.contains(&part))
+    };
+    metric == "build_info" || RULES.iter().any(of)
+}
+
 /// What one address came to.
 pub(super) fn server(url: String, samples: &[Sample], error: Option<String>) -> Server {
     let last = samples.last().map(|sample| &sample.said);
@@ -288,7 +299,7 @@ mod tests {
     fn sample(at: u64, text: &str) -> Sample {
         Sample {
             at: Duration::from_secs(at),
-            said: Exposition::parse(text),
+            said: Exposition::parse(text, is_shown),
         }
     }
 

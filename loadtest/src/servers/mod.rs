@@ -74,7 +74,7 @@ async fn ask(url: String, phase: Phase, stop: CancellationToken) -> Server {
         match look(&http, &url).await {
             Ok(text) => samples.push(Sample {
                 at,
-                said: Exposition::parse(&text),
+                said: Exposition::parse(&text, figures::is_shown),
             }),
             Err(what) => error = Some(what),
         }

@@ -44,6 +44,8 @@ async fn each_broken_promise_is_a_violation_of_its_name() {
         (Bug::RepeatsItems, "list_order"),
         (Bug::SortsBatches, "batch_order"),
         (Bug::HidesMissing, "batch_missing"),
+        (Bug::DropsTokens, "no_token"),
+        (Bug::RepeatsVersions, "version_given_twice"),
     ];
     for (bug, rule) in cases {
         let found = violated(bug).await;

@@ -44,12 +44,17 @@ pub(crate) enum Bug {
     SortsBatches,
     /// Batches leave out who is missing.
     HidesMissing,
+    /// Updates are acknowledged without a token.
+    DropsTokens,
+    /// A write is acknowledged with the version that was there.
+    RepeatsVersions,
 }
 
 #[derive(Clone, Debug)]
 struct Account {
     tenant: String,
     email: String,
+    region: String,
     /// Texts by version, from 1, and since when.
     texts: Vec<(String, Instant)>,
 }
@@ -208,6 +213,7 @@ impl State {
         let account = Account {
             tenant: call.tenant.clone(),
             email: field("email"),
+            region: field("region"),
             texts: vec![(field("bio"), Instant::now())],
         };
         let mut accounts = self.accounts.lock().expect("no panic");
@@ -222,8 +228,15 @@ impl State {
         };
         let text = call.body["bio"].as_str().unwrap_or_default();
         account.texts.push((text.to_owned(), Instant::now()));
-        let version = account.texts.len();
-        Reply::of(200, json!({ "id": id, "version": version })).stamped(version)
+        let version = match self.bug {
+            Bug::RepeatsVersions => account.texts.len() - 1,
+            _ => account.texts.len(),
+        };
+        let reply = Reply::of(200, json!({ "id": id, "version": version }));
+        match self.bug {
+            Bug::DropsTokens => reply,
+            _ => reply.stamped(version),
+        }
     }
 
     fn active(&self, id: &str) -> Reply {
@@ -293,8 +306,11 @@ impl State {
             .iter()
             .filter(|(_, account)| account.tenant == call.tenant);
         let own: Vec<_> = own.collect();
-        let item =
-            |id: &str| json!({ "id": id, "version": 1, "last_active": "2026-01-01T00:00:00Z" });
+        let item = |id: &str| {
+            let region = accounts.get(id).map(|account| &account.region);
+            let last_active = "2026-01-01T00:00:00Z";
+            json!({ "id": id, "version": 1, "last_active": last_active, "region": region })
+        };
         if let Some(ids) = parameter("ids") {
             return self.batch(
                 &ids,
@@ -307,7 +323,12 @@ impl State {
             return Reply::of(200, json!({ "items": items, "older": null }));
         }
         let after = parameter("older").unwrap_or_default();
-        let rest: Vec<_> = own.iter().filter(|(id, _)| **id > after).collect();
+        let region = parameter("region");
+        let asked = |account: &Account| region.as_ref().is_none_or(|one| *one == account.region);
+        let rest = own
+            .iter()
+            .filter(|(id, account)| **id > after && asked(account));
+        let rest: Vec<_> = rest.collect();
         let mut ids: Vec<_> = rest.iter().take(50).map(|(id, _)| id.as_str()).collect();
         let older = (rest.len() > 50).then(|| ids[49].to_owned());
         if self.bug == Bug::RepeatsItems && ids.len() > 1 {

@@ -30,6 +30,8 @@ pub(in crate::report) fn run(seed: u64, seconds: u32, rate: f64, median: f64) ->
         started_at: began() + TimeDelta::seconds(10),
         seconds: f64::from(seconds),
         target_rate: Some(rate),
+        due: attempted,
+        server_errors: 0,
         attempted,
         good,
         errors,
@@ -54,6 +56,7 @@ pub(in crate::report) fn run(seed: u64, seconds: u32, rate: f64, median: f64) ->
         visibility: Visibility {
             lag: latency(&mut random, attempted / 100, 3.0),
             not_seen: 0,
+            looks: attempted / 20,
         },
         timeline,
         servers: servers(seconds, rate),

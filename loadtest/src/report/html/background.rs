@@ -23,16 +23,16 @@ pub(super) fn search(report: &Report) -> String {
         "p99 at each rate that was tried",
         "The table below has the same in figures.",
     );
-    let note = "The rates that were tried, in order. All other figures are those of the highest \
-                that held.";
+    let note = "The rates that were tried, in order; the last ones in full, with every seed. All \
+                other figures are those of the last.";
     super::section("search", "Search", note, &(drawn + &table))
 }
 
 fn step(step: &SearchStep) -> String {
-    let held = if step.held {
-        "<b class=\"ok\">held</b>"
-    } else {
-        "<b class=\"no\">MISSED</b>"
+    let held = match (step.held, step.proof) {
+        (true, true) => "<b class=\"ok\">held in full</b>",
+        (true, false) => "<b class=\"ok\">held</b>",
+        (false, _) => "<b class=\"no\">MISSED</b>",
     };
     format!(
         "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{held}</td>\

@@ -46,14 +46,15 @@ fn highest_held(report: &Report) -> String {
     if report.search.is_empty() {
         return String::new();
     }
-    let held = report.search.iter().filter(|step| step.held);
+    // A short try is no proof.
+    let held = report.search.iter().filter(|step| step.held && step.proof);
     match held.map(|step| step.rate).max_by(f64::total_cmp) {
         Some(rate) => format!(
-            "<p class=\"lead\"><b>{}</b> is the highest rate that held, of {} tried.</p>\n",
+            "<p class=\"lead\"><b>{}</b> is the highest rate that held in full, of {} tried.</p>\n",
             units::rate(rate),
             report.search.len()
         ),
-        None => "<p class=\"lead\">No rate that was tried held.</p>\n".to_owned(),
+        None => "<p class=\"lead\">No rate that was tried held in full.</p>\n".to_owned(),
     }
 }
 
