@@ -200,7 +200,7 @@ fn float(count: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recorder::histogram;
+    use crate::micros::histogram;
 
     #[test]
     fn a_distribution_has_its_percentiles_and_a_curve_up_to_the_longest() {

@@ -24,6 +24,8 @@ pub mod graph;
 mod invocation;
 pub mod keys;
 mod machine;
+pub mod measured_second;
+pub mod micros;
 pub mod objectives;
 pub mod operations;
 pub mod program;

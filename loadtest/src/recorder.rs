@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
+use crate::measured_second::SecondMeasured;
+use crate::micros::{histogram, micros};
 use crate::operations::Fault;
 
-/// Latencies are kept in microseconds up to here; what took longer counts as much.
-const MICROS_MAX: u64 = 600_000_000;
 /// Kinds of failures and violations that are told apart.
 const KINDS_MAX: usize = 64;
 /// Servers write what they like.
@@ -124,31 +124,6 @@ pub struct OperationMeasured {
     pub statuses: BTreeMap<Status, u64>,
     /// Those that failed.
     pub errors: u64,
-}
-
-/// One second.
-#[derive(Debug)]
-pub struct SecondMeasured {
-    /// Good answers in it.
-    pub good: u64,
-    /// Errors in it.
-    pub errors: u64,
-    /// Of the good answers in it; none once it is folded.
-    latency: Option<Histogram<u64>>,
-    /// What it was folded to: p50, p99 and the longest, in microseconds.
-    folded: [u64; 3],
-}
-
-/// An empty histogram of microseconds.
-#[must_use]
-pub fn histogram(digits: u8) -> Histogram<u64> {
-    Histogram::new_with_bounds(1, MICROS_MAX, digits).expect("these bounds can be kept")
-}
-
-/// Whole microseconds.
-#[must_use]
-pub fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Recorder {
@@ -276,39 +251,9 @@ impl Measured {
             if let Some(over) = self.timeline.len().checked_sub(2) {
                 self.timeline[over].fold();
             }
-            self.timeline.push(SecondMeasured {
-                good: 0,
-                errors: 0,
-                latency: Some(histogram(2)),
-                folded: [0; 3],
-            });
+            self.timeline.push(SecondMeasured::default());
         }
         &mut self.timeline[index]
-    }
-}
-
-impl SecondMeasured {
-    fn answered(&mut self, failed: bool, micros: u64) {
-        self.good += u64::from(!failed);
-        self.errors += u64::from(failed);
-        if let (false, Some(latency)) = (failed, &mut self.latency) {
-            latency.saturating_record(micros);
-        }
-    }
-
-    /// p50, p99 and the longest, in microseconds.
-    #[must_use]
-    pub fn percentiles(&self) -> [u64; 3] {
-        let of = |latency: &Histogram<u64>| {
-            let at = |percentile| latency.value_at_percentile(percentile);
-            [at(50.0), at(99.0), latency.max()]
-        };
-        self.latency.as_ref().map_or(self.folded, of)
-    }
-
-    fn fold(&mut self) {
-        self.folded = self.percentiles();
-        self.latency = None;
     }
 }
 
@@ -410,7 +355,7 @@ mod tests {
         }
         let mut measured = recorder.measured();
         measured.second(9);
-        assert!(measured.timeline[0].latency.is_none());
+        assert!(measured.timeline[0].is_folded());
         assert!(measured.timeline[0].percentiles()[1] >= 100_000);
     }
 }

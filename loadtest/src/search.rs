@@ -51,8 +51,8 @@ impl Bounds {
     }
 }
 
-/// Searches from `first` on. The runs are those of the last step: the highest rate that held in full,
-/// unless the steps ran out or somebody interrupted.
+/// Searches from `first` on. The runs are those of the last step: the highest rate that held in
+/// full, unless the steps ran out or somebody interrupted.
 pub async fn find_max(
     world: &Arc<World>,
     plan: Plan,

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 
 use crate::client::{Answer, Request};
 use crate::crowd::VirtualUser;
+use crate::micros::micros;
 use crate::run::Running;
 
 /// The shortest pause between two looks: what it costs in precision it saves in load.
@@ -86,7 +87,6 @@ impl Watcher {
         let Some(spacing) = self.spacing else {
             return false;
         };
-        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let now = micros(at.saturating_duration_since(self.began));
         let next = self.next.load(Ordering::Relaxed);
         now >= next

@@ -152,8 +152,8 @@ pub struct Run {
     pub void: Option<String>,
     /// Of the requests, the share that waited for a free connection (the time is in the latency).
     pub waited_for_connection: f64,
-    /// From the intended start of a request to the last byte of its answer; of errors only those that
-    /// were waited for in vain.
+    /// From the intended start of a request to the last byte of its answer; of errors only those
+    /// that were waited for in vain.
     pub latency: Latency,
     /// By operation, in the order of the scenario.
     pub operations: Vec<Operation>,

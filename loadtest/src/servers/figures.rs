@@ -152,8 +152,8 @@ const SERIES: [Rule; 5] = [
     ),
 ];
 
-/// Whether a figure is made of the metric, which may be a part of a histogram. The rest of an answer
-/// is not kept: an hour of it would fill the memory.
+/// Whether a figure is made of the metric, which may be a part of a histogram. The rest of an
+/// answer is not kept: an hour of it would fill the memory.
 pub(super) fn is_shown(metric: &str) -> bool {
     let parts = ["", "_bucket", "_sum", "_count"];
     let of = |rule: &Rule| {
