@@ -15,8 +15,9 @@ pub(super) fn latency(report: &Report) -> String {
     section(
         "latency",
         "Latency",
-        "From the moment a request was meant to start to the last byte of its answer, errors \
-         included. To the right are the rarest and slowest; ticks mark the limits.",
+        "From the moment a request was meant to start to the last byte of its answer; of \
+         errors only those that were waited for in vain. To the right are the rarest and \
+         slowest; ticks mark the limits.",
         &chart(
             "chart-latency",
             "Latency by percentile, one curve a run",
@@ -68,7 +69,8 @@ pub(super) fn timeline() -> String {
     section(
         "timeline",
         "Second by second",
-        "Good answers and errors in each second, and how long the answers took that came in it.",
+        "Good answers in each second and the errors that were due in it, and how long the answers \
+         took that came in it.",
         &chart(
             "chart-timeline",
             "Answers, errors and latency through time",
