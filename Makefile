@@ -54,11 +54,13 @@ chaos-short: ## every kind of fault once, and a verdict (about 90 seconds)
 	@cargo build --workspace --bins --quiet && target/debug/chaos run --rounds 1 --seconds-max 75 --sessions 6 $(CHAOS_ARGS)
 
 # `make load FORM=full SCENARIO=session LOAD_ARGS="--rate 300 --duration 1m"`; `loadtest run --help` lists the arguments.
+# The generator is built apart: together with it the services would be built with other features, and so once more.
 FORM ?= embedded
 SCENARIO ?= mixed
 load: ## load a Runnel of its own (FORM=embedded or full, SCENARIO=commands, reads, mixed, session or a file), and report
 	@scripts/postgres >/dev/null && { [ $(FORM) != full ] || scripts/full require; } && \
-	cargo build --profile $(PROFILE) -p loadtest -p runnel -p command-api -p projector -p query-api && \
+	cargo build --profile $(PROFILE) -p runnel -p command-api -p projector -p query-api && \
+	cargo build --profile $(PROFILE) -p loadtest && \
 	scripts/load $(FORM) $(PROGRAMS) $(SCENARIO) $(LOAD_ARGS)
 
 lint: ## format check and clippy, as CI does

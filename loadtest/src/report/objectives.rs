@@ -5,7 +5,11 @@ use super::units::{self, Quantity};
 
 /// The limit as it is said: `p99 < 100 ms`, `errors < 0.1 %`, `rate ≥ 95 % of the target`.
 pub(super) fn limit(objective: &Objective) -> String {
-    let sign = if reaches_up(objective) { "≥" } else { "<" };
+    let sign = match objective.name.as_str() {
+        "rate" => "≥",
+        "server_errors" => "≤",
+        _ => "<",
+    };
     let value = limit_value(objective);
     let of = if objective.name == "rate" {
         " of the target"
@@ -29,6 +33,11 @@ pub(super) fn limit_value(objective: &Objective) -> Quantity {
 pub(super) fn figure(objective: &Objective, value: f64) -> Quantity {
     match objective.name.as_str() {
         "errors" | "rate" => units::percent(value),
+        // A whole number of answers.
+        "server_errors" => Quantity {
+            number: format!("{value:.0}"),
+            unit: "answers 5xx",
+        },
         _ => units::duration(value),
     }
 }
@@ -58,6 +67,7 @@ mod tests {
             ("p50", 2.5),
             ("errors", 0.001),
             ("rate", 0.95),
+            ("server_errors", 0.0),
         ];
         let said = said.map(|(name, value)| {
             limit(&Objective {
@@ -72,6 +82,7 @@ mod tests {
             "p50 < 2.5 ms",
             "errors < 0.1 %",
             "rate ≥ 95 % of the target",
+            "server_errors ≤ 0 answers 5xx",
         ];
         assert_eq!(said, expected);
     }
