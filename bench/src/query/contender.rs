@@ -13,14 +13,14 @@ use crate::http::{self, Load, Measured, Watched};
 use crate::services::{Log, Service, Setting};
 
 /// Of its look-ups, so many must end in the layer that a contender is named after.
-const SHARE_MIN: f64 = 0.95;
+const SHARE_MIN: f64 = 0.9;
 
 /// The metric of look-ups in layers of the cache.
 const LOOK_UPS: &str = "cache_requests_total";
 
-/// A second is too short for a hit rate of 100 %, and a run is longer than a minute; what is asked
-/// for is what a hit costs.
-pub(crate) const FRESH: &str = "9m";
+/// A second is too short for a hit rate of 100 %; what is asked for is what a hit costs. It is the
+/// most that the setting takes, so that users are read again about once a minute.
+pub(crate) const FRESH: &str = "60s";
 
 pub(super) const HIT: &str = "ours, hit in the process";
 pub(super) const BARE: &str = "bare actix-web";
