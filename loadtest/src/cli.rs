@@ -103,7 +103,7 @@ pub struct RunArgs {
     /// Objective: fewer requests fail, such as 0.1%
     #[arg(long, default_value = "0.1%", value_parser = percent)]
     pub errors_max: f64,
-    /// Objective: at least this part of the rate is answered well
+    /// Objective: at least this part of what was due is answered well meanwhile
     #[arg(long, default_value = "95%", value_parser = percent)]
     pub rate_min: f64,
     /// Objective: at most so many answers with a status of 500 and above
