@@ -70,10 +70,10 @@ pub(crate) fn scope(claims: Claims) -> Result<Scope, Problem> {
         auth::Role::Operator => Role::Operator,
         auth::Role::Admin => Role::Admin,
     };
-    let principal = match Uuid::try_parse(&claims.sub) {
-        Ok(id) if claims.sub.len() == 36 => id.to_string(),
-        _ => claims.sub,
-    };
+    let mut principal = claims.sub;
+    if principal.len() == 36 && Uuid::try_parse(&principal).is_ok() {
+        principal.make_ascii_lowercase();
+    }
     Ok(Scope {
         tenant,
         principal,

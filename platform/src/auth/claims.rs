@@ -2,7 +2,6 @@
 
 use std::future::{Ready, ready};
 use std::str::FromStr;
-use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -64,15 +63,13 @@ impl FromRequest for Claims {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let extensions = request.extensions();
-        ready(
-            match extensions.get::<Arc<Authentication>>().map(AsRef::as_ref) {
-                Some(Authentication::Verified(verified)) => Ok(verified.claims.clone()),
-                Some(Authentication::Failed(problem) | Authentication::Unverifiable(problem)) => {
-                    Err(problem.clone())
-                }
-                Some(Authentication::Missing) | None => Err(missing()),
-            },
-        )
+        ready(match extensions.get::<Authentication>() {
+            Some(Authentication::Verified(verified)) => Ok(verified.claims.clone()),
+            Some(Authentication::Failed(problem) | Authentication::Unverifiable(problem)) => {
+                Err(problem.clone())
+            }
+            Some(Authentication::Missing) | None => Err(missing()),
+        })
     }
 }
 

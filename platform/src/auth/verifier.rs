@@ -1,7 +1,7 @@
 //! Verifies bearer tokens.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -47,6 +47,15 @@ pub struct Verified {
     pub expires_at: u64,
     /// Tenant and subject as a short key for limits.
     pub(crate) principal: [u8; 16],
+    /// Until when it need not be verified again (`TOKEN_CACHE_TTL`).
+    pub(crate) remembered_until: Instant,
+}
+
+impl Verified {
+    /// Whether its `exp` is still to come.
+    pub(crate) fn is_alive(&self) -> bool {
+        unix_now() < self.expires_at
+    }
 }
 
 /// What the middleware found out about a request's token.
@@ -151,7 +160,7 @@ impl Verifier {
         let hash = sha256(token);
         let inner = &*self.inner;
         if let Some(verified) = inner.remembered.get(&hash)
-            && unix_now() < verified.expires_at
+            && verified.is_alive()
         {
             return Ok(verified);
         }
@@ -234,6 +243,7 @@ impl Inner {
             claims: Claims { tenant, sub, role },
             expires_at: exp,
             principal,
+            remembered_until: Instant::now() + self.settings.token_cache_ttl,
         })
     }
 

@@ -2,14 +2,10 @@
 //! (RFC 9110, 8.8.3), so the tag of a coded answer carries its coding: `"v7.3"` becomes
 //! `"v7.3-gzip"`. Conditions are put into the handlers' terms, so that none of them knows of it.
 
-use actix_web::Error;
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CONTENT_ENCODING, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH,
 };
-use actix_web::middleware::Next;
 
 /// The codings that our answers may have, as a tag ends with them.
 const CODINGS: [(&str, &str); 3] = [
@@ -18,31 +14,42 @@ const CODINGS: [(&str, &str); 3] = [
     ("zstd", "-zstd\""),
 ];
 
-/// Stands outside of what compresses.
-pub(super) async fn tag_codings(
-    mut request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let asked = strip(request.headers_mut(), &IF_NONE_MATCH);
-    strip(request.headers_mut(), &IF_MATCH);
-    let mut response = next.call(request).await?;
-    let Some(tag) = tag(response.headers()) else {
-        return Ok(response);
-    };
-    let coded = if response.status() == StatusCode::NOT_MODIFIED {
-        // It names the bytes that the client has.
-        asked.and_then(|asked| known(&asked, &tag))
-    } else {
-        coded(response.headers(), &tag)
-    };
-    if let Some(coded) = coded.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
-        response.headers_mut().insert(ETAG, coded);
+/// The conditions of a request, as they were before [`Asked::read`] took the codings out of them.
+pub(super) struct Asked {
+    if_none_match: Option<String>,
+}
+
+impl Asked {
+    /// Puts a request's conditions into the handlers' terms.
+    pub(super) fn read(headers: &mut HeaderMap) -> Asked {
+        strip(headers, &IF_MATCH);
+        Asked {
+            if_none_match: strip(headers, &IF_NONE_MATCH),
+        }
     }
-    Ok(response)
+
+    /// Gives an answer, compressed by now, the tag of the bytes that it has or, with 304, of those
+    /// that the client has.
+    pub(super) fn tag(self, status: StatusCode, headers: &mut HeaderMap) {
+        let known = || {
+            let asked = self.if_none_match?;
+            known(&asked, tag(headers)?)
+        };
+        let tag = match status {
+            StatusCode::NOT_MODIFIED => known(),
+            _ => coded(headers),
+        };
+        if let Some(tag) = tag.and_then(|tag| HeaderValue::from_str(&tag).ok()) {
+            headers.insert(ETAG, tag);
+        }
+    }
 }
 
 /// Takes the codings out of a condition's tags; what it said before, if it named any.
 fn strip(headers: &mut HeaderMap, name: &HeaderName) -> Option<String> {
+    if !headers.contains_key(name) {
+        return None;
+    }
     let lines: Option<Vec<&str>> = headers
         .get_all(name)
         .map(|line| line.to_str().ok())
@@ -59,16 +66,16 @@ fn strip(headers: &mut HeaderMap, name: &HeaderName) -> Option<String> {
 }
 
 /// The strong tag of an answer.
-fn tag(headers: &HeaderMap) -> Option<String> {
+fn tag(headers: &HeaderMap) -> Option<&str> {
     let tag = headers.get(ETAG)?.to_str().ok()?;
-    (tag.starts_with('"') && tag.ends_with('"')).then(|| tag.to_owned())
+    (tag.starts_with('"') && tag.ends_with('"')).then_some(tag)
 }
 
 /// The tag with the answer's coding.
-fn coded(headers: &HeaderMap, tag: &str) -> Option<String> {
+fn coded(headers: &HeaderMap) -> Option<String> {
     let coding = headers.get(CONTENT_ENCODING)?.as_bytes();
     let (_, end) = CODINGS.iter().find(|(name, _)| name.as_bytes() == coding)?;
-    Some(with_end(tag, end))
+    Some(with_end(tag(headers)?, end))
 }
 
 /// The tag as the client named it, when it named only a coded one.
@@ -88,9 +95,11 @@ fn with_end(tag: &str, end: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use actix_web::body::MessageBody;
+    use actix_web::dev::{ServiceRequest, ServiceResponse};
     use actix_web::http::header::ACCEPT_ENCODING;
-    use actix_web::middleware::{Compress, from_fn};
-    use actix_web::{App, HttpRequest, HttpResponse, test, web};
+    use actix_web::middleware::{Compress, Next, from_fn};
+    use actix_web::{App, Error, HttpRequest, HttpResponse, test, web};
 
     use super::*;
     use crate::http::if_none_match;
@@ -110,6 +119,17 @@ mod tests {
             answer.insert_header(("seen", condition));
         }
         answer.body("text ".repeat(1_000))
+    }
+
+    /// Stands where the gate stands: outside of what compresses.
+    async fn tag_codings(
+        mut request: ServiceRequest,
+        next: Next<impl MessageBody>,
+    ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+        let asked = Asked::read(request.headers_mut());
+        let mut response = next.call(request).await?;
+        asked.tag(response.status(), response.headers_mut());
+        Ok(response)
     }
 
     async fn ask(headers: &[(HeaderName, &str)]) -> (u16, String, Option<String>) {

@@ -24,8 +24,10 @@ use actix_web::{Error, HttpMessage as _, HttpResponse};
 use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span};
 
+use super::coding::Asked;
 use super::context::{RequestContext, request_id, trace_parent};
 use super::rate_limit::Allowance;
+use super::recent::{Principal, Recent};
 use super::record::{Record, Recorded, method_label};
 use super::stack::{HttpStack, Shared};
 use super::unproblematic::{problem_of, problem_of_error};
@@ -43,11 +45,18 @@ pub(super) struct Gate(pub(super) HttpStack);
 pub(super) struct GateService<S> {
     inner: Rc<S>,
     shared: Arc<Shared>,
-    /// The worker's routes, to name the pattern when a panic took the request along.
-    routes: Rc<OnceCell<ResourceMap>>,
+    worker: Rc<Worker>,
 }
 
-type Body<B> = Recorded<EitherBody<Pin<Box<B>>>>;
+/// What a worker thread has for itself.
+#[derive(Default)]
+struct Worker {
+    /// Its routes, to name the pattern when a panic took the request along.
+    routes: OnceCell<ResourceMap>,
+    recent: Recent,
+}
+
+type Body<B> = Recorded<EitherBody<B>>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
 impl<S, B> Transform<S, ServiceRequest> for Gate
@@ -66,7 +75,7 @@ where
         ready(Ok(GateService {
             inner: Rc::new(inner),
             shared,
-            routes: Rc::default(),
+            worker: Rc::default(),
         }))
     }
 }
@@ -83,7 +92,7 @@ where
     actix_web::dev::forward_ready!(inner);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let passage = Passage::begin(&request, &self.shared, &self.routes);
+        let passage = Passage::begin(&request, &self.shared, &self.worker);
         let span = passage.span.clone();
         Box::pin(
             passage
@@ -97,7 +106,7 @@ where
 struct Passage {
     started: Instant,
     shared: Arc<Shared>,
-    routes: Rc<OnceCell<ResourceMap>>,
+    worker: Rc<Worker>,
     method: &'static str,
     uri: actix_web::http::Uri,
     context: RequestContext,
@@ -107,12 +116,8 @@ struct Passage {
 }
 
 impl Passage {
-    fn begin(
-        request: &ServiceRequest,
-        shared: &Arc<Shared>,
-        routes: &Rc<OnceCell<ResourceMap>>,
-    ) -> Passage {
-        routes.get_or_init(|| request.resource_map().clone());
+    fn begin(request: &ServiceRequest, shared: &Arc<Shared>, worker: &Rc<Worker>) -> Passage {
+        worker.routes.get_or_init(|| request.resource_map().clone());
         let request_id = request_id(request.headers());
         let parent = trace_parent(request.headers());
         let method = method_label(request.method());
@@ -135,7 +140,7 @@ impl Passage {
         Passage {
             started: Instant::now(),
             shared: Arc::clone(shared),
-            routes: Rc::clone(routes),
+            worker: Rc::clone(worker),
             method,
             uri: request.uri().clone(),
             context: RequestContext {
@@ -156,57 +161,71 @@ impl Passage {
         S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
         B: MessageBody + 'static,
     {
-        let header = request.headers().get(AUTHORIZATION);
-        let authentication = self.shared.verifier.authenticate(header).await;
-        if let Err(problem) = self.limit(&authentication, &request) {
-            return Ok(self.refuse(request, &problem));
-        }
+        let authentication = match self.identify(&request).await {
+            Ok(authentication) => authentication,
+            Err(problem) => return Ok(self.refuse(request, &problem)),
+        };
         // HEAD is GET without the body (RFC 9110, 9.3.2), on every route; actix-web sends none.
         if request.method() == Method::HEAD {
             request.head_mut().method = Method::GET;
         }
-        request.extensions_mut().insert(Arc::new(authentication));
+        let asked = Asked::read(request.headers_mut());
+        request.extensions_mut().insert(authentication);
         request.extensions_mut().insert(self.context.clone());
         // A panic leaves nothing of the handler behind that anybody would look at.
         let answered = AssertUnwindSafe(async { inner.call(request).await })
             .catch_unwind()
             .await;
         match answered {
-            Ok(Ok(response)) => Ok(self.finish(response)),
+            Ok(Ok(response)) => Ok(self.finish(response, asked)),
             Ok(Err(error)) => Err(self.fail(problem_of_error(&error))),
             // The hook has logged it already.
             Err(_panic) => Err(self.fail(Problem::new(HttpCode::Internal))),
         }
     }
 
-    /// Counts the request against its principal, or its address when its token is wrong.
-    fn limit(
-        &mut self,
-        authentication: &Authentication,
-        request: &ServiceRequest,
-    ) -> Result<(), Problem> {
-        match authentication {
-            // A token that we cannot look at is not its sender's fault.
-            Authentication::Missing | Authentication::Unverifiable(_) => Ok(()),
-            Authentication::Verified(verified) => {
-                let Some(limits) = &self.shared.principals else {
-                    return Ok(());
+    /// Finds out who sent the request, and counts it against its principal, or its address when
+    /// its token is wrong.
+    async fn identify(&mut self, request: &ServiceRequest) -> Result<Authentication, Problem> {
+        let shared = Arc::clone(&self.shared);
+        let header = request.headers().get(AUTHORIZATION);
+        if let Some(known) = header.and_then(|header| self.worker.recent.get(header)) {
+            self.count(&known)?;
+            return Ok(Authentication::Verified(known.verified));
+        }
+        let authentication = shared.verifier.authenticate(header).await;
+        match (&authentication, header) {
+            (Authentication::Verified(verified), Some(header)) => {
+                let limits = shared.principals.as_ref();
+                let principal = Principal {
+                    verified: Arc::clone(verified),
+                    bucket: limits.map(|limits| limits.bucket(verified.principal)),
                 };
-                match limits.count(verified.principal) {
-                    Allowance::Pass { remaining } => {
-                        self.remaining = Some(remaining);
-                        Ok(())
-                    }
-                    Allowance::Wait(wait) => Err(limits.refusal(wait)),
+                self.worker.recent.put(header, &principal);
+                self.count(&principal)?;
+            }
+            (Authentication::Failed(_), _) => {
+                let limits = &shared.failed_tokens;
+                if let Allowance::Wait(wait) = limits.count(self.address(request)) {
+                    return Err(limits.refusal(wait));
                 }
             }
-            Authentication::Failed(_) => {
-                let limits = &self.shared.failed_tokens;
-                match limits.count(self.address(request)) {
-                    Allowance::Pass { .. } => Ok(()),
-                    Allowance::Wait(wait) => Err(limits.refusal(wait)),
-                }
+            // A token that we cannot look at is not its sender's fault.
+            _ => {}
+        }
+        Ok(authentication)
+    }
+
+    fn count(&mut self, principal: &Principal) -> Result<(), Problem> {
+        let (Some(limits), Some(bucket)) = (&self.shared.principals, &principal.bucket) else {
+            return Ok(());
+        };
+        match limits.take(bucket) {
+            Allowance::Pass { remaining } => {
+                self.remaining = Some(remaining);
+                Ok(())
             }
+            Allowance::Wait(wait) => Err(limits.refusal(wait)),
         }
     }
 
@@ -257,7 +276,9 @@ impl Passage {
     fn finish<B: MessageBody + 'static>(
         self,
         mut response: ServiceResponse<B>,
+        asked: Asked,
     ) -> ServiceResponse<Body<B>> {
+        asked.tag(response.status(), response.headers_mut());
         let pattern = response.request().match_pattern();
         let problem = problem_of(response.response(), pattern.as_deref());
         let path = pattern.unwrap_or_else(|| UNMATCHED.to_owned());
@@ -275,7 +296,7 @@ impl Passage {
         }
         let request_id = Arc::clone(&self.context.request_id);
         response.map_body(|_, body| match problem {
-            None => Recorded::new(EitherBody::left(Box::pin(body)), record),
+            None => Recorded::new(EitherBody::left(body), record),
             Some(problem) => {
                 let body = BoxBody::new(problem.body(Some(&request_id)));
                 Recorded::new(EitherBody::right(body), record)
@@ -298,6 +319,7 @@ impl Passage {
     /// The pattern of the request's route, for requests that never came back from it.
     fn pattern(&self) -> String {
         let pattern = self
+            .worker
             .routes
             .get()
             .and_then(|routes| routes.match_pattern(self.uri.path()));

@@ -15,6 +15,7 @@ mod json_text;
 mod problem;
 mod proxy;
 mod rate_limit;
+mod recent;
 mod record;
 mod server;
 mod stack;

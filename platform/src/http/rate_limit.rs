@@ -22,7 +22,9 @@ const KEYS_MAX: u64 = 100_000;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-type Bucket = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+/// What is left of one key's limit.
+pub(super) type Bucket =
+    RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
 /// A token bucket per key, for at most 100,000 keys.
 pub(super) struct Limits<K: Hash + Eq + Send + Sync + 'static> {
@@ -68,10 +70,20 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limits<K> {
 
     /// Counts a request.
     pub(super) fn count(&self, key: K) -> Allowance {
-        let bucket = self.buckets.get_with(key, || {
+        self.take(&self.bucket(key))
+    }
+
+    /// The bucket of a key. Who keeps it for longer than a second counts on his own: it may be
+    /// forgotten meanwhile.
+    pub(super) fn bucket(&self, key: K) -> Arc<Bucket> {
+        self.buckets.get_with(key, || {
             let limiter = RateLimiter::direct_with_clock(self.quota, self.clock.clone());
             Arc::new(limiter.with_middleware::<StateInformationMiddleware>())
-        });
+        })
+    }
+
+    /// Counts a request against a bucket.
+    pub(super) fn take(&self, bucket: &Bucket) -> Allowance {
         match bucket.check() {
             Ok(state) => Allowance::Pass {
                 remaining: state.remaining_burst_capacity(),

@@ -10,6 +10,7 @@ use std::time::Instant;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::Method;
 use bytes::Bytes;
+use pin_project_lite::pin_project;
 use prometheus::{Histogram, IntCounter};
 use tracing::Span;
 
@@ -33,10 +34,13 @@ pub(super) struct Record {
     pub(super) span: Span,
 }
 
-/// A response body that keeps the record until it is sent.
-pub(super) struct Recorded<B> {
-    body: B,
-    record: Record,
+pin_project! {
+    /// A response body that keeps the record until it is sent.
+    pub(super) struct Recorded<B> {
+        #[pin]
+        body: B,
+        record: Record,
+    }
 }
 
 impl<B: MessageBody> Recorded<B> {
@@ -45,7 +49,7 @@ impl<B: MessageBody> Recorded<B> {
     }
 }
 
-impl<B: MessageBody + Unpin> MessageBody for Recorded<B> {
+impl<B: MessageBody> MessageBody for Recorded<B> {
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -56,8 +60,8 @@ impl<B: MessageBody + Unpin> MessageBody for Recorded<B> {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.body).poll_next(context);
+        let this = self.project();
+        let polled = this.body.poll_next(context);
         // The body of an answer to HEAD is made, for its length, and not sent.
         if let Poll::Ready(Some(Ok(chunk))) = &polled
             && this.record.method != "HEAD"

@@ -10,13 +10,12 @@ use actix_web::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, AUTHORIZATION,
     CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
 };
-use actix_web::middleware::{Compress, Condition, from_fn};
+use actix_web::middleware::{Compress, Condition};
 use actix_web::{App, HttpServer, web};
 use utoipa::openapi::OpenApi;
 use utoipa_actix_web::AppExt as _;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::coding::tag_codings;
 use super::connection;
 use super::gate::Gate;
 use super::{HttpStack, mount_docs};
@@ -88,7 +87,6 @@ where
             .split_for_parts();
         app.configure(|config| mount_docs(config, openapi))
             .wrap(Compress::default())
-            .wrap(from_fn(tag_codings))
             .wrap(cors)
             .wrap(Gate(stack))
     };
