@@ -13,7 +13,7 @@ pub struct Objectives {
     pub p99: f64,
     /// A smaller share of the requests fails.
     pub errors: f64,
-    /// Of the target rate at least this share is reached; open loop only.
+    /// Of the requests that were due, at least this share is answered well; open loop only.
     pub rate: f64,
     /// At most so many answers with a status of 500 and above, when that is limited.
     pub server_errors: Option<u32>,
@@ -71,7 +71,7 @@ fn objective(
     }
 }
 
-/// Of the target rate, the share that was answered well.
+/// Of what was due, the share that was answered well.
 #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
 fn reached(run: &Run) -> f64 {
     match run.due {
@@ -127,7 +127,7 @@ fn missed_text(objective: &Objective) -> String {
             limit * 100.0
         ),
         "rate" => format!(
-            "missed rate: {:.1} % of the target, at least {:.1} %",
+            "missed rate: {:.1} % of what was due, at least {:.1} %",
             worst * 100.0,
             limit * 100.0
         ),

@@ -80,8 +80,8 @@ pub struct Setting {
 /// A limit, and whether the runs held it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
-    /// `p50`, `p95`, `p99` (milliseconds), `errors` (a share), or `rate` (the share of the target
-    /// rate that has to be reached).
+    /// `p50`, `p95`, `p99` (milliseconds), `errors` (a share), or `rate` (the share of what
+    /// was due that was answered well).
     pub name: String,
     /// The limit: latencies and errors stay below it, the rate reaches it.
     pub limit: f64,

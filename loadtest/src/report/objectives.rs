@@ -3,7 +3,7 @@
 use super::Objective;
 use super::units::{self, Quantity};
 
-/// The limit as it is said: `p99 < 100 ms`, `errors < 0.1 %`, `rate ≥ 95 % of the target`.
+/// The limit as it is said: `p99 < 100 ms`, `errors < 0.1 %`, `rate ≥ 95 % of what was due`.
 pub(super) fn limit(objective: &Objective) -> String {
     let sign = match objective.name.as_str() {
         "rate" => "≥",
@@ -12,7 +12,7 @@ pub(super) fn limit(objective: &Objective) -> String {
     };
     let value = limit_value(objective);
     let of = if objective.name == "rate" {
-        " of the target"
+        " of what was due"
     } else {
         ""
     };
@@ -81,7 +81,7 @@ mod tests {
             "p99 < 100 ms",
             "p50 < 2.5 ms",
             "errors < 0.1 %",
-            "rate ≥ 95 % of the target",
+            "rate ≥ 95 % of what was due",
             "server_errors ≤ 0 answers 5xx",
         ];
         assert_eq!(said, expected);

@@ -22,7 +22,7 @@ pub(super) fn tiles(report: &Report) -> String {
 struct Tile<'a> {
     name: &'a str,
     value: Option<Quantity>,
-    /// How much of the limit is used, or of the target reached.
+    /// How much of the limit is used, or of what was due answered.
     filled: Option<f64>,
     held: Option<bool>,
     notes: Vec<String>,
