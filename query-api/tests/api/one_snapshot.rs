@@ -66,7 +66,13 @@ fn version(reply: &Reply, number: u128) -> i64 {
 /// shows and what it says of itself must be of the same moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_never_shows_rows_that_are_newer_than_its_token() {
-    let settings = vec![("CACHE_L1_FRESH", "1ms")];
+    // The list waits for as long as the test takes to see that it waits.
+    let settings = vec![
+        ("CACHE_L1_FRESH", "1ms"),
+        ("DB_STATEMENT_TIMEOUT", "50s"),
+        ("DB_LOCK_TIMEOUT", "50s"),
+        ("READ_DEADLINE", "60s"),
+    ];
     let setup = Setup {
         settings,
         ..Setup::default()
