@@ -24,6 +24,9 @@ pub(crate) use crate::reply::Reply;
 /// The secret of every test's process.
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 
+/// How long what comes by itself may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
 /// The tenant of most tests.
 pub(crate) fn acme() -> TenantId {
     tenant("acme")

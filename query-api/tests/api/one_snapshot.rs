@@ -1,8 +1,6 @@
 //! Lists and batches are of one snapshot: no item is newer than the token of its answer, so a
 //! session that sends its last token back never goes back, on whichever node (I6).
 
-use std::time::Duration;
-
 use events::{Partition, RecordedEvent};
 use read_model::projection::{Projection as _, Target};
 use read_model::user_view::UserView;
@@ -10,7 +8,7 @@ use sqlx::PgConnection;
 use testkit::history::active;
 use uuid::Uuid;
 
-use crate::app::{Reply, Setup, TestApp, acme};
+use crate::app::{Reply, SOON, Setup, TestApp, acme};
 
 /// The two forms of a list: a page, and a batch of users by id.
 fn lists(numbers: &[u128]) -> [String; 2] {
@@ -92,7 +90,7 @@ async fn a_list_never_shows_rows_that_are_newer_than_its_token() {
             .await
             .expect("the lock");
         let commit = async {
-            testkit::eventually(Duration::from_secs(5), || async {
+            testkit::eventually(SOON, || async {
                 let waiting = "select count(*) from pg_locks where not granted
                     and relation = 'read_model.user_view_g1'::regclass";
                 match app.count(waiting).await {
