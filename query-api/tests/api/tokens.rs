@@ -10,6 +10,9 @@ use uuid::Uuid;
 use crate::app::{SOON, Setup, TestApp, acme, token, user};
 use crate::outages::behind_a_proxy;
 
+/// No answer takes longer, on whatever machine; what it says is how long it waited.
+const SLOWEST: Duration = Duration::from_secs(10);
+
 /// A token of user 1's next event, which nobody has projected yet.
 async fn unprojected(app: &TestApp) -> (events::RecordedEvent, String) {
     let event = app.append(&acme(), Uuid::from_u128(1), &active(1)).await;
@@ -55,13 +58,13 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
     app.get(&user(1)).await.is_ok();
     let (_, token) = unprojected(&app).await;
     let waits = [
-        ("", 1000, 4000),
-        ("wait=0", 0, 900),
+        ("", 1000),
+        ("wait=0", 0),
         // Not seconds.
-        ("wait=4", 4, 900),
-        ("wait=60000", 1500, 5000),
+        ("wait=4", 4),
+        ("wait=60000", 1500),
     ];
-    for (prefer, at_least, at_most) in waits {
+    for (prefer, waits_ms) in waits {
         for path in [
             user(1),
             format!("/v1/users?ids={}", Uuid::from_u128(1)),
@@ -74,12 +77,9 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
             reply.is_problem(503, "not_caught_up");
             assert_eq!(reply.header("retry-after"), "1");
             let detail = reply.json()["detail"].to_string();
-            assert!(detail.contains(&format!(" {at_least} ms")), "{detail}");
-            let (least, most) = (
-                Duration::from_millis(at_least),
-                Duration::from_millis(at_most),
-            );
-            assert!(least <= took && took <= most, "{prefer} {path}: {took:?}");
+            assert!(detail.contains(&format!(" {waits_ms} ms")), "{detail}");
+            let in_time = Duration::from_millis(waits_ms)..SLOWEST;
+            assert!(in_time.contains(&took), "{prefer} {path}: {took:?}");
         }
     }
 }
