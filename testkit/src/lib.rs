@@ -18,5 +18,6 @@ pub use database::TestDatabase;
 pub use eventually::eventually;
 pub use own_redis::OwnRedis;
 pub use scripted::Scripted;
+pub use spare_port::spare_port;
 pub use topic::TestTopic;
 pub use topic_writer::TopicWriter;

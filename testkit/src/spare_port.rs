@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 /// # Panics
 /// When there is none.
 #[must_use]
-pub(crate) fn spare_port() -> u16 {
+pub fn spare_port() -> u16 {
     const FIRST: u16 = 10_000;
     const COUNT: u16 = 9_000;
     // Runs that begin together have ids that are near each other.

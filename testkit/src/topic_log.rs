@@ -10,7 +10,7 @@ use events::record::{self, Record};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use sqlx::{PgPool, Row as _};
 use uuid::Uuid;
@@ -148,16 +148,8 @@ pub async fn read(topic: &TestTopic, partition: u16) -> Result<Vec<Record>, Find
 }
 
 fn read_blocking(topic: &TestTopic, partition: i32) -> Result<Vec<Record>, Finding> {
-    let consumer = consumer_at_start(topic, partition).map_err(Finding::Unread)?;
     let mut records = Vec::new();
-    loop {
-        let polled = consumer.poll(READ_MAX);
-        let silence = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
-        let message = match polled.unwrap_or(Err(silence)) {
-            Ok(message) => message,
-            Err(KafkaError::PartitionEOF(_)) => return Ok(records),
-            Err(error) => return Err(Finding::Unread(error)),
-        };
+    each(topic, partition, |message| {
         let headers = message
             .headers()
             .into_iter()
@@ -165,6 +157,29 @@ fn read_blocking(topic: &TestTopic, partition: i32) -> Result<Vec<Record>, Findi
         let headers = headers.map(|header| (header.key, header.value));
         let record = record::read(message.key(), headers, message.payload());
         records.push(record.map_err(|_| Finding::Unreadable(message.offset()))?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+/// Gives `take` every message of one partition, from its first one to its end; it blocks.
+///
+/// # Errors
+/// [`Finding::Unread`], and the first finding of `take`.
+pub fn each(
+    topic: &TestTopic,
+    partition: i32,
+    mut take: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Finding>,
+) -> Result<(), Finding> {
+    let consumer = consumer_at_start(topic, partition).map_err(Finding::Unread)?;
+    loop {
+        let polled = consumer.poll(READ_MAX);
+        let silence = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+        match polled.unwrap_or(Err(silence)) {
+            Ok(message) => take(&message)?,
+            Err(KafkaError::PartitionEOF(_)) => return Ok(()),
+            Err(error) => return Err(Finding::Unread(error)),
+        }
     }
 }
 

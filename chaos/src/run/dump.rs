@@ -46,7 +46,7 @@ pub(super) async fn take(system: &System, folder: &Folder) -> anyhow::Result<()>
         folder.dump("cached", &cache::dump(redis.address()).await?)?;
     }
     if let Some((_, topic)) = &system.kafka {
-        folder.dump("kafka", &topic::dump(topic, &log.heads).await?)?;
+        folder.dump("kafka", &topic::dump(topic, &log).await?)?;
     }
     Ok(())
 }

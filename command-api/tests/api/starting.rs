@@ -1,6 +1,5 @@
 //! The process before it works: it can be looked at and stopped while it waits for its database.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,8 +11,7 @@ use crate::app::{AUDIENCE, ISSUER, SECRET};
 
 /// An address that nobody listens on.
 fn free() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").to_string()
+    format!("127.0.0.1:{}", testkit::spare_port())
 }
 
 #[tokio::test]

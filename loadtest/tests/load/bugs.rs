@@ -15,7 +15,7 @@ const LOOSE: [&str; 12] = [
     "--p99-max",
     "5s",
     "--late-after",
-    "1s",
+    "10s",
 ];
 
 async fn violated(bug: Bug) -> Vec<String> {

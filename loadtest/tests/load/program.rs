@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +9,7 @@ use loadtest::report::Report;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::server::{self, Bug};
+use crate::server::{self, Bug, Server};
 
 /// What all flows of the tests' scenario are.
 pub(crate) const ALL: &str = r#"["register", "update", "read_own", "activity", "read",
@@ -19,13 +18,13 @@ pub(crate) const ALL: &str = r#"["register", "update", "read_own", "activity", "
 /// A folder with tokens and a scenario.
 pub(crate) struct Load {
     folder: TempDir,
-    base: String,
+    server: Server,
 }
 
 impl Load {
     /// One flow of these steps, against a server with this bug.
     pub(crate) async fn new(bug: Bug, steps: &str) -> Self {
-        let base = server::start(bug).await;
+        let server = server::start(bug).await;
         let folder = tempfile::tempdir().expect("a folder");
         let scenario = format!(
             "about = \"a test\"\nidempotency_keys = 0.5\n[population]\nusers = 100\ntenants = 2\n\
@@ -37,16 +36,17 @@ impl Load {
             format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims.to_string()))
         });
         std::fs::write(folder.path().join("tokens"), tokens.join("\n")).expect("a file");
-        Self { folder, base }
+        Self { folder, server }
     }
 
     /// The command that runs it, with these arguments, too.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let path = |name: &str| self.path(name).to_string_lossy().into_owned();
+        let base = &self.server.base;
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
         command
             .args(["run", &path("scenario.toml"), "--tokens", &path("tokens")])
-            .args(["--command-url", &self.base, "--query-url", &self.base])
+            .args(["--command-url", base, "--query-url", base])
             .args(["--warm-up", "500ms", "--out", &path("out")])
             .args(arguments);
         command
@@ -86,7 +86,7 @@ async fn a_correct_server_passes_and_everything_was_asked() {
         "--p99-max",
         "5s",
         "--late-after",
-        "1s",
+        "10s",
     ];
     let sizes = ["--rate", "300", "--duration", "2s", "--rate-min", "50%"];
     let output = load.run(&[&limits[..], &sizes[..]].concat()).await;
@@ -152,7 +152,7 @@ async fn several_seeds_are_several_runs() {
         "--seeds",
         "1,2",
         "--late-after",
-        "1s",
+        "10s",
     ];
     load.run(&sizes).await;
     let report = load.report();
@@ -175,12 +175,13 @@ async fn ctrl_c_ends_the_load_with_the_report_of_what_there_is() {
         .stdout(Stdio::piped())
         .spawn();
     let child = child.expect("the program runs");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    let is_loaded = load.server.is_loaded().await;
     let pid = child.id().to_string();
     let told = Command::new("kill").args(["-INT", &pid]).status();
     assert!(told.is_ok_and(|told| told.success()));
     let output = tokio::task::spawn_blocking(move || child.wait_with_output()).await;
     let output = output.expect("a task").expect("an end");
+    assert!(is_loaded, "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     let report = load.report();
     assert!(report.verdict.interrupted);

@@ -17,14 +17,18 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+/// So many reads are over before a load is measured: each of the 100 users was read once to set it
+/// up, and a warm-up of half a second at 100 a second, and somewhat more at higher rates.
+pub(crate) const BEFORE_LOAD: u64 = 200;
+
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bug {
     /// Nothing.
     None,
-    /// From two seconds after the first load on it answers nobody for one second.
+    /// From two seconds after [`BEFORE_LOAD`] on it answers nobody for one second.
     Stalls,
-    /// One read in ten is answered 503.
+    /// After [`BEFORE_LOAD`] one read in ten is answered 503.
     Fails,
     /// Reads without a token show a write after 100 ms only.
     Lags,
@@ -62,23 +66,44 @@ struct Account {
 struct State {
     bug: Bug,
     accounts: Mutex<BTreeMap<String, Account>>,
-    began: Mutex<Option<Instant>>,
+    /// When [`BEFORE_LOAD`] was over.
+    loaded: Mutex<Option<Instant>>,
     reads: Mutex<u64>,
 }
 
-/// Serves until the runtime ends; the base address.
-pub(crate) async fn start(bug: Bug) -> String {
+/// It runs until the runtime ends.
+pub(crate) struct Server {
+    pub(crate) base: String,
+    state: Arc<State>,
+}
+
+impl Server {
+    /// Waits until a load is there; whether it came within a minute.
+    pub(crate) async fn is_loaded(&self) -> bool {
+        let loaded = async {
+            while self.state.loaded.lock().expect("no panic").is_none() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), loaded).await;
+        waited.is_ok()
+    }
+}
+
+/// Begins to serve.
+pub(crate) async fn start(bug: Bug) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let state = Arc::new(State {
         bug,
         accounts: Mutex::default(),
-        began: Mutex::default(),
+        loaded: Mutex::default(),
         reads: Mutex::default(),
     });
+    let served = Arc::clone(&state);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let state = Arc::clone(&state);
+            let state = Arc::clone(&served);
             drop(stream.set_nodelay(true));
             tokio::spawn(async move {
                 let service = service_fn(move |request| answer(Arc::clone(&state), request));
@@ -89,7 +114,8 @@ pub(crate) async fn start(bug: Bug) -> String {
             });
         }
     });
-    format!("http://{address}")
+    let base = format!("http://{address}");
+    Server { base, state }
 }
 
 async fn answer(
@@ -181,15 +207,11 @@ fn tenant(authorization: &str) -> String {
 
 impl State {
     async fn stall(&self) {
-        if self.bug != Bug::Stalls {
+        let loaded = *self.loaded.lock().expect("no panic");
+        let Some(loaded) = loaded.filter(|_| self.bug == Bug::Stalls) else {
             return;
-        }
-        let began = *self
-            .began
-            .lock()
-            .expect("no panic")
-            .get_or_insert_with(Instant::now);
-        let stall = began + Duration::from_secs(3);
+        };
+        let stall = loaded + Duration::from_secs(2);
         let now = Instant::now();
         if now >= stall && now < stall + Duration::from_secs(1) {
             tokio::time::sleep_until((stall + Duration::from_secs(1)).into()).await;
@@ -251,8 +273,11 @@ impl State {
             *reads += 1;
             *reads
         };
-        // The population is read once each, and then there is a load.
-        if self.bug == Bug::Fails && count > 200 && count % 10 == 0 {
+        if count > BEFORE_LOAD {
+            let mut loaded = self.loaded.lock().expect("no panic");
+            loaded.get_or_insert_with(Instant::now);
+        }
+        if self.bug == Bug::Fails && count > BEFORE_LOAD && count % 10 == 0 {
             return Reply::problem(503, "unavailable");
         }
         let accounts = self.accounts.lock().expect("no panic");

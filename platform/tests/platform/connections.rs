@@ -10,9 +10,9 @@ const GET: &str = "GET /hello HTTP/1.1\r\nhost: x\r\n\r\n";
 #[tokio::test]
 async fn a_head_that_takes_longer_than_http_head_timeout_closes_the_connection() {
     let app = App::with(|http| http.head_timeout = Duration::from_millis(300)).await;
+    let started = Instant::now();
     let mut wire = Wire::connect(app.port).await;
     wire.send("GET /hello HTTP/1.1\r\nhost:").await;
-    let started = Instant::now();
     assert!(
         wire.read_to_end(Duration::from_secs(5)).await.is_some(),
         "still open"

@@ -132,10 +132,21 @@ async fn statements_locks_and_idle_transactions_have_their_time() {
         "55P03"
     );
 
-    let mut forgotten = pool.begin().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut connection = pool.acquire().await.unwrap();
+    let backend = sqlx::query_scalar("select pg_backend_pid()");
+    let backend: i32 = backend.fetch_one(&mut *connection).await.unwrap();
+    let mut forgotten = connection.begin().await.unwrap();
+    eventually(Duration::from_secs(60), || async {
+        let alive = "select count(*) from pg_stat_activity where pid = $1";
+        let alive = sqlx::query_scalar(alive).bind(backend);
+        match alive.fetch_one(&database.pool()).await.unwrap() {
+            0_i64 => Ok(()),
+            _ => Err("the session lives on in its transaction"),
+        }
+    })
+    .await;
     let late = sqlx::query("select 1").execute(&mut *forgotten).await;
-    assert!(late.is_err(), "the session lives on in its transaction");
+    late.unwrap_err();
 }
 
 #[tokio::test]
@@ -165,7 +176,7 @@ async fn waiting_for_a_connection_ends_after_db_acquire_timeout() {
         Err(sqlx::Error::PoolTimedOut)
     ));
     assert!(
-        started.elapsed() < Duration::from_secs(1),
+        started.elapsed() < Duration::from_secs(9),
         "{:?}",
         started.elapsed()
     );

@@ -48,27 +48,46 @@ async fn a_restarted_redis_is_another_run_and_has_the_scripts() {
 
 #[tokio::test]
 async fn a_paused_redis_costs_each_caller_its_budget_and_then_nothing() {
+    // A reconnect takes a second before it is given up, and nobody waits for it. On a machine that
+    // is busy elsewhere a call may take as long by itself, but not again and again.
+    const WAITS: Duration = Duration::from_secs(1);
     let redis = OwnRedis::start();
-    let budget = Duration::from_millis(30);
-    let client = client(&redis, budget);
-    answered(&client).await;
-    redis.pause();
+    let client = client(&redis, Duration::from_millis(30));
+    let mut took = Duration::MAX;
+    for _attempt in 0..10 {
+        closed(&client).await;
+        redis.pause();
+        took = fails_every_caller(&client).await;
+        redis.resume();
+        if took < WAITS {
+            break;
+        }
+    }
+    assert!(took < WAITS, "{took:?}");
+    closed(&client).await;
+}
+
+/// How long 40 calls at once took until the last of them had failed.
+async fn fails_every_caller(client: &RedisClient) -> Duration {
     let begun = Instant::now();
-    let calls = (0..40).map(|_| ping(&client));
+    let calls = (0..40).map(|_| ping(client));
     let answers = futures_util::future::join_all(calls).await;
-    // A reconnect takes a second before it is given up; nobody waits for it.
-    assert!(
-        begun.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    let took = begun.elapsed();
     assert!(answers.iter().all(Result::is_err));
     assert_eq!(client.state(), State::Open);
-    assert!(matches!(ping(&client).await, Err(RedisError::Open(_))));
-    redis.resume();
-    // After its five seconds the breaker lets probes through, one at a time.
-    answered(&client).await;
-    answered(&client).await;
-    answered(&client).await;
-    assert_eq!(client.state(), State::Closed);
+    assert!(matches!(ping(client).await, Err(RedisError::Open(_))));
+    took
+}
+
+/// After its five seconds the breaker lets probes through, one at a time; one over the budget opens
+/// it again.
+async fn closed(client: &RedisClient) {
+    eventually(PATIENCE, || async {
+        let answer = ping(client).await.map(|_| ());
+        match client.state() {
+            State::Closed if answer.is_ok() => Ok(()),
+            state => Err((state, answer)),
+        }
+    })
+    .await;
 }

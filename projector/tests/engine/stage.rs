@@ -30,7 +30,7 @@ select position, position, 1, recorded_at, $1, $2, $3, $4, 'tally', $5, $5, 'Tal
 from head
 returning position";
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
     pub(crate) pool: PgPool,

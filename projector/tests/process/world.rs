@@ -220,7 +220,7 @@ impl Daemon {
         let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
         assert!(sent.success());
         let child = std::sync::Mutex::new(&mut self.0);
-        let status = eventually(Duration::from_secs(5), || async {
+        let status = eventually(PATIENCE, || async {
             child
                 .lock()
                 .unwrap()

@@ -24,6 +24,9 @@ pub(crate) use crate::reply::Reply;
 /// The secret of every test's process.
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 
+/// How long what comes by itself may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
 /// The tenant of most tests.
 pub(crate) fn acme() -> TenantId {
     tenant("acme")
@@ -269,8 +272,13 @@ pub(crate) fn config(url: &str, jwks: &str, settings: &[(&str, &str)]) -> query_
         ("DB_POOL_QUERY", "2"),
         ("WORKER_THREADS", "1"),
         ("MEMORY_LIMIT", "256MiB"),
+        // Tests share two cores; what is bounded here is tested where it is the subject.
+        ("DB_ACQUIRE_TIMEOUT", "10s"),
+        ("DB_STATEMENT_TIMEOUT", "10s"),
+        ("DB_LOCK_TIMEOUT", "10s"),
     ];
-    pairs.extend(settings);
+    pairs.retain(|(name, _)| settings.iter().all(|(changed, _)| changed != name));
+    pairs.extend_from_slice(settings);
     let (cli, _) = load::<Cli>(["query-api"], Environment::from_pairs(pairs)).expect("settings");
     let mut problems = Problems::default();
     let config = cli.service.validate(&mut problems);

@@ -1,11 +1,9 @@
 //! First fill, switch of generations, and many readers of one key.
 
-use std::time::Duration;
-
 use testkit::eventually;
 use uuid::Uuid;
 
-use crate::app::{Setup, TestApp, user};
+use crate::app::{SOON, Setup, TestApp, user};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_view_is_filled_reads_say_so_and_then_the_truth() {
@@ -33,7 +31,7 @@ async fn while_the_view_is_filled_reads_say_so_and_then_the_truth() {
     );
     app.activate().await;
     for path in &paths {
-        eventually(Duration::from_secs(5), || async {
+        eventually(SOON, || async {
             let reply = app.get_with(path, &[("consistency-token", &token)]).await;
             if reply.status == 200 {
                 Ok(())
@@ -56,7 +54,7 @@ async fn a_void_checkpoint_is_filling_although_rows_are_there() {
          update event_store.partition_head set incarnation = 2",
     )
     .await;
-    eventually(Duration::from_secs(5), || async {
+    eventually(SOON, || async {
         let reply = app.get(&user(1)).await;
         if reply.status == 503 {
             Ok(reply)
@@ -93,7 +91,7 @@ async fn a_switch_of_generations_fails_no_read_and_changes_the_etag_also_of_one_
          commit",
     )
     .await;
-    eventually(Duration::from_secs(5), || async {
+    eventually(SOON, || async {
         let reply = app.get(&user(1)).await;
         if reply.is_ok().header("etag") == "\"v1.2\"" {
             Ok(())

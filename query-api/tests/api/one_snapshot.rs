@@ -1,8 +1,6 @@
 //! Lists and batches are of one snapshot: no item is newer than the token of its answer, so a
 //! session that sends its last token back never goes back, on whichever node (I6).
 
-use std::time::Duration;
-
 use events::{Partition, RecordedEvent};
 use read_model::projection::{Projection as _, Target};
 use read_model::user_view::UserView;
@@ -10,7 +8,7 @@ use sqlx::PgConnection;
 use testkit::history::active;
 use uuid::Uuid;
 
-use crate::app::{Reply, Setup, TestApp, acme};
+use crate::app::{Reply, SOON, Setup, TestApp, acme};
 
 /// The two forms of a list: a page, and a batch of users by id.
 fn lists(numbers: &[u128]) -> [String; 2] {
@@ -66,7 +64,13 @@ fn version(reply: &Reply, number: u128) -> i64 {
 /// shows and what it says of itself must be of the same moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_never_shows_rows_that_are_newer_than_its_token() {
-    let settings = vec![("CACHE_L1_FRESH", "1ms")];
+    // The list waits for as long as the test takes to see that it waits.
+    let settings = vec![
+        ("CACHE_L1_FRESH", "1ms"),
+        ("DB_STATEMENT_TIMEOUT", "50s"),
+        ("DB_LOCK_TIMEOUT", "50s"),
+        ("READ_DEADLINE", "60s"),
+    ];
     let setup = Setup {
         settings,
         ..Setup::default()
@@ -86,7 +90,7 @@ async fn a_list_never_shows_rows_that_are_newer_than_its_token() {
             .await
             .expect("the lock");
         let commit = async {
-            testkit::eventually(Duration::from_secs(5), || async {
+            testkit::eventually(SOON, || async {
                 let waiting = "select count(*) from pg_locks where not granted
                     and relation = 'read_model.user_view_g1'::regclass";
                 match app.count(waiting).await {

@@ -1,14 +1,12 @@
 //! `GET /v1/users/{id}`: bodies, fields, roles, ETags, tenants, negative cache, invalidation.
 
-use std::time::Duration;
-
 use platform::auth::Role;
 use serde_json::json;
 use testkit::eventually;
 use testkit::history::{active, registered, tenant};
 use uuid::Uuid;
 
-use crate::app::{Setup, TestApp, acme, user};
+use crate::app::{SOON, Setup, TestApp, acme, user};
 
 /// An entry that stays fresh for longer than any test runs.
 fn always_fresh() -> Setup {
@@ -174,7 +172,7 @@ async fn what_the_projector_applied_is_seen_at_once_although_the_entry_was_fresh
     app.register(1).await;
     assert_eq!(app.get(&user(1)).await.json()["version"], 1);
     app.happen(&acme(), Uuid::from_u128(1), &active(1)).await;
-    eventually(Duration::from_secs(5), || async {
+    eventually(SOON, || async {
         let version = app.get(&user(1)).await.json()["version"].clone();
         if version == 2 { Ok(()) } else { Err(version) }
     })
@@ -199,7 +197,7 @@ async fn a_missing_id_is_remembered_until_its_first_event() {
 
     app.get(&user(2)).await.is_problem(404, "user_not_found");
     app.register(2).await;
-    eventually(Duration::from_secs(5), || async {
+    eventually(SOON, || async {
         let reply = app.get(&user(2)).await;
         if reply.status == 200 {
             Ok(())
@@ -221,7 +219,7 @@ async fn an_entry_is_fresh_no_longer_than_the_published_bound() {
     assert_eq!(app.get(&user(1)).await.json()["version"], 1);
     let event = app.append(&acme(), Uuid::from_u128(1), &active(1)).await;
     app.project_in_silence(&event).await;
-    eventually(Duration::from_secs(5), || async {
+    eventually(SOON, || async {
         let version = app.get(&user(1)).await.json()["version"].clone();
         if version == 2 { Ok(()) } else { Err(version) }
     })
@@ -248,7 +246,7 @@ async fn after_a_fork_the_etag_names_the_incarnation_and_one_of_the_lost_history
          update read_model.user_view_g1 set name = 'Grace'",
     )
     .await;
-    let reply = eventually(Duration::from_secs(5), || async {
+    let reply = eventually(SOON, || async {
         let reply = app.get_with(&user(1), &[("if-none-match", &lost)]).await;
         if reply.status == 200 {
             Ok(reply)

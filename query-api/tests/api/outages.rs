@@ -121,9 +121,7 @@ async fn while_the_store_is_down_kept_answers_are_served_marked_and_it_heals() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_starts_while_the_store_is_down() {
     let database = TestDatabase::create().await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = nobody.local_addr().expect("an address").port();
-    drop(nobody);
+    let port = testkit::spare_port();
     let setup = Setup {
         settings: vec![("DB_ACQUIRE_TIMEOUT", "300ms")],
         database_url: Some(format!("postgres://runnel:x@127.0.0.1:{port}/runnel")),

@@ -1,17 +1,13 @@
 //! What the projector says on the channel of Redis reaches the in-process cache of every process.
 //! Entries are fresh for a minute here: what is seen earlier was pushed.
 
-use std::time::Duration;
-
 use platform::admin::Health;
 use testkit::eventually;
 use testkit::history::active;
 use uuid::Uuid;
 
-use crate::app::{TestApp, acme, user};
+use crate::app::{SOON, TestApp, acme, user};
 use crate::redis_writer::{RedisWriter, touched, with_redis};
-
-const SOON: Duration = Duration::from_secs(20);
 
 async fn subscribed(app: &TestApp) {
     eventually(SOON, || async {

@@ -6,9 +6,9 @@ use testkit::eventually;
 use testkit::history::{active, registered, tenant};
 use uuid::Uuid;
 
-use crate::app::{TestApp, acme, user};
+use crate::app::{SOON, TestApp, acme, user};
 use crate::redis_writer::{RedisWriter, with_redis};
-use crate::shared_cache::{SOON, is_from_redis, scene};
+use crate::shared_cache::{is_from_redis, scene};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parked_key_is_as_without_redis_although_a_value_lies_there() {

@@ -2,8 +2,6 @@
 //! it is filled. A row of PostgreSQL and its value differ on purpose, so that each answer tells
 //! where it comes from.
 
-use std::time::Duration;
-
 use events::Partition;
 use read_model::cache::{Epoch, Mark, Namespace};
 use read_model::user_view::{UserKey, cached};
@@ -11,10 +9,8 @@ use testkit::eventually;
 use testkit::history::{active, tenant};
 use uuid::Uuid;
 
-use crate::app::{Reply, TestApp, acme, user};
+use crate::app::{Reply, SOON, TestApp, acme, user};
 use crate::redis_writer::{RedisWriter, row_in_redis, with_redis};
-
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Users of acme who live in one partition.
 pub(crate) fn neighbours(app: &TestApp, count: usize) -> Vec<u128> {

@@ -2,21 +2,17 @@
 //! PostgreSQL
 //! Redis goes on serving.
 
-use std::time::Duration;
-
 use events::Partition;
 use platform::admin::Health;
 use testkit::{TestDatabase, eventually};
 use uuid::Uuid;
 
-use crate::app::{Setup, TestApp, user};
+use crate::app::{SOON, Setup, TestApp, user};
 use crate::proxy::Proxy;
 use crate::redis_writer::{RedisWriter, with_redis, with_redis_at};
 
 /// More than the failures in a second that open the breaker.
 const ASKING: usize = 40;
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_redis_every_answer_is_as_right_and_the_breaker_is_shown_and_not_failed() {

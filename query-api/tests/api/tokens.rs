@@ -7,8 +7,11 @@ use testkit::eventually;
 use testkit::history::{active, registered};
 use uuid::Uuid;
 
-use crate::app::{Setup, TestApp, acme, token, user};
+use crate::app::{SOON, Setup, TestApp, acme, token, user};
 use crate::outages::behind_a_proxy;
+
+/// No answer takes longer, on whatever machine; what it says is how long it waited.
+const SLOWEST: Duration = Duration::from_secs(10);
 
 /// A token of user 1's next event, which nobody has projected yet.
 async fn unprojected(app: &TestApp) -> (events::RecordedEvent, String) {
@@ -55,13 +58,13 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
     app.get(&user(1)).await.is_ok();
     let (_, token) = unprojected(&app).await;
     let waits = [
-        ("", 1000, 4000),
-        ("wait=0", 0, 900),
+        ("", 1000),
+        ("wait=0", 0),
         // Not seconds.
-        ("wait=4", 4, 900),
-        ("wait=60000", 1500, 5000),
+        ("wait=4", 4),
+        ("wait=60000", 1500),
     ];
-    for (prefer, at_least, at_most) in waits {
+    for (prefer, waits_ms) in waits {
         for path in [
             user(1),
             format!("/v1/users?ids={}", Uuid::from_u128(1)),
@@ -74,12 +77,9 @@ async fn a_token_that_is_not_reached_is_503_in_the_bounded_time_and_never_an_old
             reply.is_problem(503, "not_caught_up");
             assert_eq!(reply.header("retry-after"), "1");
             let detail = reply.json()["detail"].to_string();
-            assert!(detail.contains(&format!(" {at_least} ms")), "{detail}");
-            let (least, most) = (
-                Duration::from_millis(at_least),
-                Duration::from_millis(at_most),
-            );
-            assert!(least <= took && took <= most, "{prefer} {path}: {took:?}");
+            assert!(detail.contains(&format!(" {waits_ms} ms")), "{detail}");
+            let in_time = Duration::from_millis(waits_ms)..SLOWEST;
+            assert!(in_time.contains(&took), "{prefer} {path}: {took:?}");
         }
     }
 }
@@ -99,7 +99,7 @@ async fn as_soon_as_a_process_is_ready_it_waits_for_a_token_however_slowly_it_st
     app.register(1).await;
     assert!(!app.readiness.report().await.ready);
     proxy.mend();
-    eventually(Duration::from_secs(20), || async {
+    eventually(SOON, || async {
         let report = app.readiness.report().await;
         report.ready.then_some(()).ok_or(report)
     })
@@ -219,7 +219,7 @@ async fn a_token_above_the_head_is_unknown_at_once_and_one_of_a_lost_write_is_40
     )
     .await;
     let lost = format!("1.{partition}.1");
-    testkit::eventually(Duration::from_secs(5), || async {
+    testkit::eventually(SOON, || async {
         let reply = app
             .get_with(&user(1), &[("consistency-token", &lost)])
             .await;
@@ -260,7 +260,7 @@ async fn a_parked_key_is_503_to_its_token_and_marked_without_one() {
         let reply = app.get_with(&path, &[("consistency-token", &token)]).await;
         reply.is_problem(503, "projection_parked");
     }
-    testkit::eventually(Duration::from_secs(5), || async {
+    testkit::eventually(SOON, || async {
         let reply = app.get(&user(1)).await;
         if reply.header("runnel-stale") == "parked" {
             Ok(())
@@ -307,7 +307,7 @@ async fn a_checkpoint_that_went_back_is_waited_for_and_not_served() {
     // What a crash of PostgreSQL does to a transaction that committed asynchronously.
     let back = "update projection.checkpoint set position = 1 where position = 2";
     app.execute(back).await;
-    testkit::eventually(Duration::from_secs(5), || async {
+    testkit::eventually(SOON, || async {
         let reply = app.get(&user(1)).await;
         if reply.status == 503 {
             Ok(reply)
@@ -319,7 +319,7 @@ async fn a_checkpoint_that_went_back_is_waited_for_and_not_served() {
     .is_problem(503, "not_caught_up");
     app.execute("update projection.checkpoint set position = 2 where position = 1")
         .await;
-    testkit::eventually(Duration::from_secs(5), || async {
+    testkit::eventually(SOON, || async {
         let reply = app.get(&user(1)).await;
         if reply.status == 200 {
             Ok(())

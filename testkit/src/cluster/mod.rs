@@ -16,7 +16,7 @@ pub use self::place::program;
 
 use self::place::Place;
 use crate::eventually;
-use crate::spare_port::spare_port;
+use crate::spare_port;
 
 /// On a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

@@ -8,7 +8,7 @@ use super::binaries;
 use super::client::Client;
 use super::process::{Process, Signal};
 use crate::eventually;
-use crate::spare_port::spare_port;
+use crate::spare_port;
 
 /// How long a process may take to become ready, on a busy machine and not optimised.
 const READY_WITHIN: Duration = Duration::from_secs(30);

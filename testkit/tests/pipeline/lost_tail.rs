@@ -17,7 +17,7 @@ use crate::reader::Reader;
 use crate::scene::{APPLIED_WITHIN, admin, register};
 
 /// How long command-api may take to see what was put back.
-const HEALED_WITHIN: Duration = Duration::from_secs(5);
+const HEALED_WITHIN: Duration = Duration::from_secs(60);
 const USERS: usize = 8;
 
 const SHOWN: (u16, &str) = (200, "");

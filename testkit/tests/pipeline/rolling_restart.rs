@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::leases::Leases;
 use crate::relay::relayed;
-use crate::scene::{APPLIED_WITHIN, Dice, Load, Route, TENANT, admin, ask, register};
+use crate::scene::{APPLIED_WITHIN, Dice, Load, NOBODY_PAUSE, Route, TENANT, admin, ask, register};
 use crate::served::{equals_postgres, redis_serves};
 
 const USERS: usize = 40;
@@ -29,7 +29,7 @@ const READERS: usize = 4;
 const SHUTDOWN_WAIT: &str = "2s";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A node that does not answer the balancer within this is not ready.
-const LOOK_MAX: Duration = Duration::from_millis(500);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 /// At most one request in so many is told to come back.
 const LATER_RARITY: usize = 20;
 
@@ -130,7 +130,7 @@ impl Everything {
 }
 
 async fn restart(node: &mut Node, load: &Load, leases: Option<&Leases>) {
-    load.more(40).await;
+    load.more(150).await;
     if let Some(leases) = leases {
         leases.are_shared([2, 2]).await;
     }
@@ -138,7 +138,7 @@ async fn restart(node: &mut Node, load: &Load, leases: Option<&Leases>) {
     if let Some(leases) = leases {
         leases.are_shared([4]).await;
     }
-    load.more(40).await;
+    load.more(150).await;
     node.start_again().await;
 }
 
@@ -230,7 +230,7 @@ impl Readers {
                 let (mut reads, mut later) = (0, 0);
                 while !stop.load(Ordering::Relaxed) {
                     let Some(node) = route(dice.roll(1 << 20)) else {
-                        tokio::task::yield_now().await;
+                        tokio::time::sleep(NOBODY_PAUSE).await;
                         continue;
                     };
                     let user = users[dice.roll(users.len())];

@@ -77,6 +77,10 @@ impl Dice {
     }
 }
 
+/// How long a client waits when there is no node to send to; spinning it would take the processor
+/// from the nodes that are to become ready.
+pub(crate) const NOBODY_PAUSE: Duration = Duration::from_millis(5);
+
 /// Which node the next request goes to; none while there is no node to send it to.
 pub(crate) type Route = Arc<dyn Fn(usize) -> Option<String> + Send + Sync>;
 
@@ -109,7 +113,7 @@ impl Load {
                         let name = format!("name {number} {}", Uuid::new_v4());
                         let command = Command::rename(user, &name);
                         let Some(node) = route(dice.roll(1 << 20)) else {
-                            tokio::task::yield_now().await;
+                            tokio::time::sleep(NOBODY_PAUSE).await;
                             continue;
                         };
                         // What became of it stands in the ledger.

@@ -10,7 +10,8 @@ use testkit::database::TEST_PARTITIONS;
 use testkit::pipeline::Service;
 use testkit::pipeline::command::{Command, Writer};
 use testkit::pipeline::ledger::Line;
-use testkit::{OwnRedis, TestTopic, eventually, topic_log};
+use testkit::topic_log::{self, Finding};
+use testkit::{OwnRedis, TestTopic, eventually};
 use uuid::Uuid;
 
 use super::lost::tokens_say_what_became_of_them;
@@ -23,6 +24,8 @@ use crate::served::{counted, equals_postgres, redis_serves};
 
 const FED_BY_KAFKA: &str = "projection_events_total{projection=\"user_view\",source=\"kafka\"}";
 const FED_WITHIN: Duration = Duration::from_secs(60);
+/// How long Kafka may fail to give its records.
+const HELD_WITHIN: Duration = Duration::from_secs(60);
 
 /// The servers.
 pub(super) struct Full {
@@ -75,7 +78,10 @@ impl Full {
     /// Waits until both servers hold each of these users.
     pub(super) async fn come_to_hold(&self, users: &[Uuid]) {
         eventually(RELAYED_WITHIN, || async {
-            let holding = self.hold().await;
+            let holding = self
+                .look()
+                .await
+                .map_err(|finding| format!("{finding:?}"))?;
             let missing = |user: &&Uuid| !holding.has(&user.to_string());
             let missing: Vec<_> = users.iter().filter(missing).collect();
             missing
@@ -87,10 +93,14 @@ impl Full {
     }
 
     pub(super) async fn hold(&self) -> Holding {
+        eventually(HELD_WITHIN, || self.look()).await
+    }
+
+    /// Kafka may fail one look.
+    async fn look(&self) -> Result<Holding, Finding> {
         let mut records = vec![];
         for partition in 0..TEST_PARTITIONS {
-            let read = topic_log::read(&self.topic, partition).await;
-            records.extend(read.expect("records of ours"));
+            records.extend(topic_log::read(&self.topic, partition).await?);
         }
         let keys = self
             .redis
@@ -106,7 +116,7 @@ impl Full {
             Some(CachedUser { key, row })
         });
         let values = values.collect();
-        Holding { records, values }
+        Ok(Holding { records, values })
     }
 
     /// `before` is what they held of the tail when the old primary had died.
