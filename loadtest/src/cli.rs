@@ -35,8 +35,8 @@ pub enum Verb {
 pub struct RunArgs {
     /// commands, reads, mixed, session, or the path of a TOML file
     pub scenario: String,
-    /// Files of bearer tokens, one a line; each tenant needs some of role admin, and as many as
-    /// the rate limit of a principal demands
+    /// Files of bearer tokens, one a line, joined by commas; each tenant needs one of role admin
+    /// for every 1,000 requests a second, and those of role user read what users may
     #[arg(long, required = true, value_delimiter = ',')]
     pub tokens: Vec<PathBuf>,
     /// Where commands are accepted
@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "exponential")]
     pub arrivals: Spacing,
     /// Instead of a rate: so many virtual users, each of which waits for its answers
-    #[arg(long, value_name = "N", conflicts_with = "find_max",
+    #[arg(long, value_name = "N", conflicts_with_all = ["find_max", "rate"],
         value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub closed: Option<u32>,
     /// Search for the highest rate that holds the objectives, from --rate on
@@ -121,7 +121,7 @@ pub struct RunArgs {
 /// Two reports.
 #[derive(Clone, Debug, Args)]
 pub struct CompareArgs {
-    /// The one that is compared with
+    /// The one that is compared with: report.json, or its folder
     pub before: PathBuf,
     /// The other one
     pub after: PathBuf,
@@ -166,7 +166,9 @@ fn rate(text: &str) -> Result<f64, String> {
     if rate > 0.0 && rate <= RATE_MAX {
         Ok(rate)
     } else {
-        Err(format!("is not between 0 and {RATE_MAX} requests a second"))
+        Err(format!(
+            "is not above 0 and at most {RATE_MAX} requests a second"
+        ))
     }
 }
 
@@ -203,7 +205,7 @@ fn percent(text: &str) -> Result<f64, String> {
     if (0.0..=1.0).contains(&share) {
         Ok(share)
     } else {
-        Err("is not between 0% and 100%".to_owned())
+        Err("is not between 0% and 100%; without % it is a share, such as 0.001".to_owned())
     }
 }
 

@@ -244,14 +244,20 @@ impl Client {
         })
     }
 
+    /// The base address of an API.
+    #[must_use]
+    pub fn base(&self, api: Api) -> &str {
+        match api {
+            Api::Command => &self.targets.command,
+            Api::Query => &self.targets.query,
+        }
+    }
+
     fn message(
         &self,
         request: &Request,
     ) -> Result<hyper::Request<Full<Bytes>>, hyper::http::Error> {
-        let base = match request.api {
-            Api::Command => &self.targets.command,
-            Api::Query => &self.targets.query,
-        };
+        let base = self.base(request.api);
         let uri: Uri = format!("{base}{}", request.path).parse()?;
         let bearer = HeaderValue::from_str(&format!("Bearer {}", request.credential))?;
         let mut message = hyper::Request::builder()

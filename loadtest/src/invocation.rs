@@ -18,6 +18,7 @@ use crate::report::{FORMAT, Report, Run, SearchStep, Setting, Verdict};
 use crate::run::{Load, Plan, World, run};
 use crate::scenario::Scenario;
 use crate::search;
+use crate::servers;
 use crate::setup;
 use crate::tokens::{self, TenantTokens};
 
@@ -52,7 +53,18 @@ pub(crate) async fn invoke(args: &RunArgs, interrupt: CancellationToken) -> anyh
         metrics: args.metrics.iter().map(Url::to_string).collect(),
         interrupt,
     });
-    progress.say(&format!("registering {} users", world.crowd.users().len()));
+    if let Some(folder) = &args.out {
+        make(folder)?;
+    }
+    for (url, why) in servers::unreadable(&world.metrics).await {
+        progress.say(&format!("note: no figures of the server at {url}: {why}"));
+    }
+    let tenants: Vec<&str> = tokens.iter().map(|tenant| tenant.name.as_str()).collect();
+    progress.say(&format!(
+        "registering {} users in {}",
+        world.crowd.users().len(),
+        tenants.join(", ")
+    ));
     setup::run(&world, connections).await?;
     let started_at = chrono::Utc::now();
     let (search, runs) = measure(args, &world, &progress).await;
@@ -272,12 +284,21 @@ pub(crate) fn folder(args: &RunArgs, report: &Report) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(format!("loadtest-{}-{time}", report.scenario)))
 }
 
-/// Writes `report.json` and `report.html`.
+fn make(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))
+}
+
+/// Writes `report.json` and `report.html`. A load that was interrupted before it measured anything
+/// leaves the report alone that is there; false then.
 ///
 /// # Errors
 /// When the folder cannot be made, or they cannot be written.
-pub(crate) fn write(report: &Report, html: &str, folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
+pub(crate) fn write(report: &Report, html: &str, folder: &Path) -> anyhow::Result<bool> {
+    let empty = report.runs.iter().all(|run| run.attempted == 0);
+    if report.verdict.interrupted && empty && folder.join("report.json").exists() {
+        return Ok(false);
+    }
+    make(folder)?;
     let json = serde_json::to_vec_pretty(report)?;
     for (name, bytes) in [
         ("report.json", json.as_slice()),
@@ -286,5 +307,23 @@ pub(crate) fn write(report: &Report, html: &str, folder: &Path) -> anyhow::Resul
         let path = folder.join(name);
         std::fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
     }
-    Ok(())
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::examples;
+
+    #[test]
+    fn a_load_that_was_interrupted_before_it_measured_leaves_the_last_report_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let written = |report: &Report| write(report, "page", folder.path()).expect("a folder");
+        assert!(written(&examples::empty()), "nothing was there");
+        assert!(written(&examples::passing()));
+        assert!(!written(&examples::empty()));
+        let kept = std::fs::read(folder.path().join("report.json")).expect("a report");
+        let kept: Report = serde_json::from_slice(&kept).expect("a report");
+        assert!(kept.verdict.passed);
+    }
 }

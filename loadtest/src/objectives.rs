@@ -62,7 +62,9 @@ fn objective(
     value: impl Fn(&Run) -> f64,
     holds: impl Fn(f64) -> bool,
 ) -> Objective {
-    let values: Vec<f64> = runs.iter().map(value).collect();
+    // Of a run that was interrupted before its first request there is nothing to judge.
+    let begun = runs.iter().filter(|run| run.attempted > 0);
+    let values: Vec<f64> = begun.map(value).collect();
     Objective {
         name: name.to_owned(),
         limit,

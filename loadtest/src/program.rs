@@ -12,6 +12,7 @@ use crate::graph::{Graph, edge_list};
 use crate::invocation;
 use crate::report::{compare, html, terminal};
 use crate::scenario::Scenario;
+use crate::setup::SetupError;
 
 const EXIT_INTERRUPTED: u8 = 130;
 /// Columns of a summary that goes to no terminal.
@@ -35,17 +36,23 @@ fn load(args: &RunArgs) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let interrupt = CancellationToken::new();
-    let report = runtime.block_on(async {
+    let invoked = runtime.block_on(async {
         tokio::spawn(until_interrupted(interrupt.clone()));
         invocation::invoke(args, interrupt.clone()).await
-    })?;
+    });
+    let report = match invoked {
+        Err(error) if matches!(error.downcast_ref(), Some(SetupError::Interrupted)) => {
+            writeln!(std::io::stderr(), "{error}")?;
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        }
+        invoked => invoked?,
+    };
     let folder = invocation::folder(args, &report);
-    invocation::write(&report, &html::render(&report), &folder)?;
+    let written = invocation::write(&report, &html::render(&report), &folder)?;
     let mut text = terminal::summary(&report, colour(), WIDTH);
-    text.push_str(&format!(
-        "report     {}\n",
-        folder.join("report.html").display()
-    ));
+    let path = folder.join("report.html");
+    let of = if written { "" } else { ", as it was before" };
+    text.push_str(&format!("report     {}{of}\n", path.display()));
     say(&text)?;
     Ok(match (report.verdict.interrupted, report.verdict.passed) {
         (true, _) => ExitCode::from(EXIT_INTERRUPTED),

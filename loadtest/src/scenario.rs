@@ -76,7 +76,7 @@ pub enum ScenarioError {
         source: std::io::Error,
     },
     /// Not TOML, or not these fields.
-    #[error("scenario {name}: {}", source.to_string().trim())]
+    #[error("scenario {name}")]
     Toml {
         /// Of which scenario.
         name: String,
@@ -309,7 +309,8 @@ mod tests {
         ];
         for (from, to, expected) in cases {
             let error = Scenario::parse("two", &TEXT.replace(from, to)).unwrap_err();
-            assert!(error.to_string().contains(expected), "{error}");
+            let said = format!("{:#}", anyhow::Error::from(error));
+            assert!(said.contains(expected), "{said}");
         }
     }
 

@@ -31,6 +31,30 @@ pub enum SetupError {
         /// What came back.
         what: String,
     },
+    /// Nobody is there.
+    #[error(
+        "{url} cannot be reached; does a Runnel run there? --command-url and --query-url say where"
+    )]
+    Unreachable {
+        /// The address that was tried.
+        url: String,
+        /// Why.
+        #[source]
+        source: NoAnswer,
+    },
+    /// Something else is there.
+    #[error(
+        "there is no {action} at {url} (404 {code}); --command-url and --query-url say where the \
+         APIs are"
+    )]
+    Elsewhere {
+        /// What was tried.
+        action: &'static str,
+        /// The address.
+        url: String,
+        /// The problem's code, if it is one.
+        code: String,
+    },
     /// Ctrl-C.
     #[error("interrupted while the population was registered")]
     Interrupted,
@@ -97,6 +121,14 @@ async fn attempt(
             },
             Err(no_answer) => no_answer.to_string(),
         };
+        let url = || world.client.base(begun.request.api).to_owned();
+        if let Err(source @ NoAnswer::Connect(_)) = answer {
+            return Err(SetupError::Unreachable { url: url(), source });
+        }
+        if let Some(code) = foreign_404(&answer) {
+            let url = url();
+            return Err(SetupError::Elsewhere { action, url, code });
+        }
         if !passes(&answer) || Instant::now() > deadline {
             let id = user.id.clone();
             return Err(SetupError::Refused { action, id, what });
@@ -113,6 +145,14 @@ fn passes(answer: &Result<Answer, NoAnswer>) -> bool {
         Err(NoAnswer::Timeout | NoAnswer::Broken(_)) => true,
         Err(_) => false,
     }
+}
+
+/// The code of a 404 that does not speak of users: it is of a wrong address.
+fn foreign_404(answer: &Result<Answer, NoAnswer>) -> Option<String> {
+    let answer = answer.as_ref().ok().filter(|answer| answer.status == 404)?;
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let code = problem["code"].as_str().unwrap_or("without a code");
+    (code != "user_not_found").then(|| code.to_owned())
 }
 
 fn words(fault: Fault) -> String {

@@ -42,6 +42,8 @@ pub struct PoolPlan {
     pub session: SessionTimeouts,
     /// Run on each new connection.
     pub after_connect: Option<AfterConnect>,
+    /// Whether anybody begins transactions on it.
+    pub transactions: bool,
 }
 
 impl PoolPlan {
@@ -54,6 +56,7 @@ impl PoolPlan {
             hot: true,
             session: settings.session,
             after_connect: None,
+            transactions: true,
         }
     }
 
@@ -66,6 +69,7 @@ impl PoolPlan {
             hot: false,
             session: SessionTimeouts::NONE,
             after_connect: None,
+            transactions: true,
         }
     }
 
@@ -73,6 +77,14 @@ impl PoolPlan {
     #[must_use]
     pub fn after_connect(mut self, hook: AfterConnect) -> PoolPlan {
         self.after_connect = Some(hook);
+        self
+    }
+
+    /// Says that nobody begins a transaction on it: no connection is asked for a forgotten one when
+    /// it comes back. That question is a round trip, and costs a read half as much again.
+    #[must_use]
+    pub fn without_transactions(mut self) -> PoolPlan {
+        self.transactions = false;
         self
     }
 }
@@ -142,6 +154,7 @@ fn pool_with(settings: &DatabaseSettings, plan: PoolPlan, options: PgConnectOpti
         size,
         hot,
         after_connect,
+        transactions,
         ..
     } = plan;
     let builder = PgPoolOptions::new()
@@ -169,8 +182,11 @@ fn pool_with(settings: &DatabaseSettings, plan: PoolPlan, options: PgConnectOpti
                     None => Ok(()),
                 }
             })
-        })
-        .after_release(|connection, _| Box::pin(close_transaction(connection)));
+        });
+    let builder = match transactions {
+        true => builder.after_release(|connection, _| Box::pin(close_transaction(connection))),
+        false => builder,
+    };
     let pool = builder.connect_lazy_with(options);
     metrics::watch_pool(name, &pool);
     pool

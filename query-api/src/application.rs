@@ -199,7 +199,9 @@ fn query_pool(
         follower.look_soon();
         Box::pin(prepare(connection))
     });
-    let plan = PoolPlan::hot("query", settings.pools.query, settings).after_connect(prepare);
+    let plan = PoolPlan::hot("query", settings.pools.query, settings)
+        .after_connect(prepare)
+        .without_transactions();
     database::pool(settings, plan)
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use events::TenantId;
 use platform::auth::{Claims, DEV_AUDIENCE, DEV_ISSUER, DevKeys, Role, TokenSigner};
 use platform::config::{Problems, parse_duration};
 use uuid::Uuid;
@@ -64,6 +65,7 @@ pub fn run(args: &TokenArgs) -> anyhow::Result<()> {
         "--ttl",
         "is not between 1s and 366days",
     );
+    problems.parsed("--tenant", TenantId::parse(&args.tenant).map(drop));
     let count = problems.number("--count", &args.count, 1..=COUNT_MAX);
     problems.check_or_exit();
     let home = Home::open(&args.home.runnel_home)?;

@@ -9,7 +9,7 @@ pub mod terminal;
 mod availability;
 mod columns;
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 mod headline;
 mod objectives;
 mod spread;

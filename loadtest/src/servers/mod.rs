@@ -60,6 +60,18 @@ impl Scraper {
     }
 }
 
+/// Those that cannot be read, and why.
+pub(crate) async fn unreadable(urls: &[String]) -> Vec<(String, String)> {
+    let http = http();
+    let mut unreadable = Vec::new();
+    for url in urls {
+        if let Err(why) = look(&http, url).await {
+            unreadable.push((url.clone(), why));
+        }
+    }
+    unreadable
+}
+
 async fn ask(url: String, phase: Phase, stop: CancellationToken) -> Server {
     let (http, mut samples, mut error) = (http(), Vec::new(), None);
     let mut next = phase.begin;

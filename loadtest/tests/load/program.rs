@@ -210,9 +210,37 @@ async fn nobody_there_is_said_before_any_load() {
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     assert!(
-        said.contains("no connection") && said.contains("reading of"),
+        said.contains("http://127.0.0.1:9 cannot be reached") && said.contains("refused"),
         "{said}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_not_a_runnels_is_said_at_once() {
+    let load = Load::new(Bug::None, r#"["read"]"#).await;
+    let elsewhere = format!("{}/elsewhere", load.server.base);
+    for (url, action) in [
+        ("--command-url", "registration"),
+        ("--query-url", "reading"),
+    ] {
+        let output = load.run(&[url, &elsewhere]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("route_unknown") && said.contains(action),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_that_cannot_be_read_are_said_before_the_load() {
+    let load = Load::new(Bug::None, r#"["read"]"#).await;
+    let wrong = "http://127.0.0.1:9/metrics";
+    let sizes = ["--rate", "50", "--duration", "1s", "--metrics", wrong];
+    let said = text(&load.run(&sizes).await.stderr);
+    let note = format!("note: no figures of the server at {wrong}");
+    assert!(said.contains(&note), "{said}");
 }
 
 #[test]

@@ -219,6 +219,9 @@ impl State {
     }
 
     fn reply(&self, call: &Call) -> Reply {
+        if !call.path.starts_with("/v1/") {
+            return Reply::problem(404, "route_unknown");
+        }
         let id = call.path.strip_prefix("/v1/users/");
         match (call.method.as_str(), id) {
             ("POST", None) => self.register(call),

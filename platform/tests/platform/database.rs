@@ -53,6 +53,27 @@ async fn idle_in_transaction(database: &TestDatabase) -> i64 {
 }
 
 #[tokio::test]
+async fn a_pool_without_transactions_asks_nothing_when_a_connection_comes_back() {
+    let database = TestDatabase::create().await;
+    let settings = settings(&database, &[]);
+    let plan = PoolPlan::hot("statements", 1, &settings).without_transactions();
+    let pool = pool(&settings, plan).unwrap();
+    for text in ["select 1", "select 2"] {
+        sqlx::raw_sql(text).execute(&pool).await.unwrap();
+        // The only connection is handed out again when it has come back.
+        drop(pool.acquire().await.unwrap());
+        let last: String = sqlx::query_scalar(
+            "select query from pg_stat_activity \
+             where datname = current_database() and application_name = 'runnel/statements'",
+        )
+        .fetch_one(&database.pool())
+        .await
+        .unwrap();
+        assert_eq!(last, text);
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_begin_leaves_no_transaction_open() {
     let database = TestDatabase::create().await;
     let settings = settings(&database, &[]);

@@ -89,7 +89,7 @@ fn doubts(name: &str, report: &Report) -> Vec<String> {
 }
 
 /// Settings that differ, targets included, in the order of the first, then those of the second
-/// only. Which seeds were used is no difference.
+/// only. Which seeds were used is no difference, nor which tokens.
 pub(super) fn differences(a: &Report, b: &Report) -> Vec<Difference> {
     let (a, b) = (with_targets(a), with_targets(b));
     let value = |settings: &[Setting], name: &str| {
@@ -102,7 +102,8 @@ pub(super) fn differences(a: &Report, b: &Report) -> Vec<Difference> {
         .map(|setting| setting.name.clone())
         .collect();
     let mut known = BTreeSet::new();
-    names.retain(|name| !name.starts_with("seed") && known.insert(name.clone()));
+    let counts = |name: &str| !name.starts_with("seed") && name != "tokens";
+    names.retain(|name| counts(name) && known.insert(name.clone()));
     names
         .into_iter()
         .map(|name| Difference {

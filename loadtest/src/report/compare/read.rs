@@ -56,6 +56,8 @@ pub enum ReadError {
 ///
 /// When the file cannot be read or is no report of [`FORMAT`].
 pub fn read(path: &Path) -> Result<Report, ReadError> {
+    let inside = path.join("report.json");
+    let path = if path.is_dir() { &inside } else { path };
     let owned = || path.to_owned();
     let text = std::fs::read(path).map_err(|source| ReadError::File {
         path: owned(),

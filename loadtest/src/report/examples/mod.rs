@@ -25,7 +25,7 @@ pub(in crate::report) fn all() -> Vec<(&'static str, Report)> {
     ]
 }
 
-pub(in crate::report) fn passing() -> Report {
+pub(crate) fn passing() -> Report {
     report(vec![run(1, 60, 5_000.0, 2.1)])
 }
 
@@ -99,7 +99,7 @@ fn missed_in_search(p99: f64) -> Vec<String> {
     }
 }
 
-pub(in crate::report) fn empty() -> Report {
+pub(crate) fn empty() -> Report {
     let mut report = report(vec![]);
     for objective in &mut report.objectives {
         objective.held = false;
