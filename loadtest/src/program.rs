@@ -50,9 +50,10 @@ fn load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let folder = invocation::folder(args, &report);
     let written = invocation::write(&report, &html::render(&report), &folder)?;
     let mut text = terminal::summary(&report, colour(), WIDTH);
-    let path = folder.join("report.html");
-    let of = if written { "" } else { ", as it was before" };
-    text.push_str(&format!("report     {}{of}\n", path.display()));
+    if written {
+        let path = folder.join("report.html");
+        text.push_str(&format!("report     {}\n", path.display()));
+    }
     say(&text)?;
     Ok(match (report.verdict.interrupted, report.verdict.passed) {
         (true, _) => ExitCode::from(EXIT_INTERRUPTED),

@@ -100,7 +100,7 @@ async fn settle(world: &World, user: &Arc<VirtualUser>) -> Result<(), SetupError
     attempt(world, user, "reading", || own(&world.crowd, user), &[]).await
 }
 
-/// Tries until it is done; what passes by itself (nobody there yet, rate limits, 503) is waited
+/// Tries until it is done; what passes by itself (not projected yet, rate limits, 503) is waited
 /// for, and what does not is an error.
 async fn attempt(
     world: &World,

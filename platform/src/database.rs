@@ -81,7 +81,7 @@ impl PoolPlan {
     }
 
     /// Says that nobody begins a transaction on it: no connection is asked for a forgotten one when
-    /// it comes back. That question is a round trip, and costs a read half as much again.
+    /// it comes back, which is a round trip.
     #[must_use]
     pub fn without_transactions(mut self) -> PoolPlan {
         self.transactions = false;
@@ -183,9 +183,10 @@ fn pool_with(settings: &DatabaseSettings, plan: PoolPlan, options: PgConnectOpti
                 }
             })
         });
-    let builder = match transactions {
-        true => builder.after_release(|connection, _| Box::pin(close_transaction(connection))),
-        false => builder,
+    let builder = if transactions {
+        builder.after_release(|connection, _| Box::pin(close_transaction(connection)))
+    } else {
+        builder
     };
     let pool = builder.connect_lazy_with(options);
     metrics::watch_pool(name, &pool);

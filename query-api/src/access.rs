@@ -142,6 +142,25 @@ mod tests {
     }
 
     #[test]
+    fn a_sub_is_compared_in_its_canonical_spelling() {
+        let scope_of = |sub: &str| {
+            let claims = Claims {
+                tenant: "acme".to_owned(),
+                sub: sub.to_owned(),
+                role: auth::Role::User,
+            };
+            scope(claims).expect("a scope").principal
+        };
+        let id = "018F3C2E-0000-7000-8000-00000000000A";
+        assert_eq!(scope_of(id), id.to_lowercase());
+        assert_eq!(
+            scope_of("Billing"),
+            "Billing",
+            "a service's name is its own"
+        );
+    }
+
+    #[test]
     fn a_token_of_a_malformed_tenant_is_not_accepted() {
         let claims = Claims {
             tenant: "A/b".to_owned(),

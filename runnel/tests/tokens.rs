@@ -53,11 +53,13 @@ fn many_tokens_go_to_a_private_file_each_for_somebody_else() {
 #[test]
 fn wrong_flags_are_listed_all_at_once() {
     let home = tempfile::tempdir().unwrap();
-    let arguments = ["token", "--role", "king", "--ttl", "12", "--count", "0"];
+    let arguments = [
+        "token", "--role", "king", "--ttl", "12", "--count", "0", "--tenant", "A b",
+    ];
     let ended = runnel(home.path(), &arguments);
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(64), "{said}");
-    for flag in ["--role", "--ttl", "--count"] {
+    for flag in ["--role", "--ttl", "--count", "--tenant"] {
         assert!(said.contains(&format!("\n  {flag}: ")), "{flag} in {said}");
     }
 }

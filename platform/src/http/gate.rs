@@ -187,12 +187,13 @@ impl Passage {
     /// Finds out who sent the request, and counts it against its principal, or its address when
     /// its token is wrong.
     async fn identify(&mut self, request: &ServiceRequest) -> Result<Authentication, Problem> {
-        let shared = Arc::clone(&self.shared);
         let header = request.headers().get(AUTHORIZATION);
-        if let Some(known) = header.and_then(|header| self.worker.recent.get(header)) {
+        let known = header.and_then(|header| self.worker.recent.get(header, self.started));
+        if let Some(known) = known {
             self.count(&known)?;
             return Ok(Authentication::Verified(known.verified));
         }
+        let shared = Arc::clone(&self.shared);
         let authentication = shared.verifier.authenticate(header).await;
         match (&authentication, header) {
             (Authentication::Verified(verified), Some(header)) => {
@@ -201,7 +202,7 @@ impl Passage {
                     verified: Arc::clone(verified),
                     bucket: limits.map(|limits| limits.bucket(verified.principal)),
                 };
-                self.worker.recent.put(header, &principal);
+                self.worker.recent.put(header, &principal, self.started);
                 self.count(&principal)?;
             }
             (Authentication::Failed(_), _) => {

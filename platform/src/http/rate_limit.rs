@@ -19,6 +19,9 @@ use crate::config::RateLimitSettings;
 /// Keys held at most. When there are more, the one unused for longest starts anew.
 const KEYS_MAX: u64 = 100_000;
 
+/// How long a bucket that was given out may be used without asking for it again.
+pub(super) const BUCKET_KEPT_FOR: Duration = Duration::from_secs(1);
+
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -54,11 +57,12 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limits<K> {
         let refill_seconds = u64::from(burst.get()).div_ceil(u64::from(rate.get()));
         let policy = format!("\"{name}\";q={burst};w={refill_seconds}");
         Limits {
-            // A bucket that nobody used while it filled up is like a new one.
+            // A bucket that nobody used while it filled up is like a new one. Who keeps it may
+            // have used it for a while after it was last asked for here.
             buckets: Cache::builder()
                 .max_capacity(KEYS_MAX)
                 .eviction_policy(EvictionPolicy::lru())
-                .time_to_idle(Duration::from_secs(refill_seconds + 1))
+                .time_to_idle(Duration::from_secs(refill_seconds) + BUCKET_KEPT_FOR)
                 .build(),
             quota: Quota::per_second(rate).allow_burst(burst),
             clock: DefaultClock::default(),
@@ -73,8 +77,8 @@ impl<K: Hash + Eq + Send + Sync + 'static> Limits<K> {
         self.take(&self.bucket(key))
     }
 
-    /// The bucket of a key. Who keeps it for longer than a second counts on his own: it may be
-    /// forgotten meanwhile.
+    /// The bucket of a key, to be kept for at most [`BUCKET_KEPT_FOR`]: afterwards, or when there
+    /// were too many keys meanwhile, another one may stand in its place.
     pub(super) fn bucket(&self, key: K) -> Arc<Bucket> {
         self.buckets.get_with(key, || {
             let limiter = RateLimiter::direct_with_clock(self.quota, self.clock.clone());

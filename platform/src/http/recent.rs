@@ -10,13 +10,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::header::HeaderValue;
 
-use super::rate_limit::Bucket;
+use super::rate_limit::{BUCKET_KEPT_FOR, Bucket};
 use crate::auth::Verified;
 
 /// How long a worker believes what the shared caches said: a key that is taken out of the key set
-/// goes on for so much longer. Shorter than any bucket is kept unused, so that the workers count
-/// against one and the same.
-const BELIEVED_FOR: Duration = Duration::from_secs(1);
+/// goes on for so much longer.
+const BELIEVED_FOR: Duration = BUCKET_KEPT_FOR;
 /// Tokens remembered by a worker; a power of two.
 const SLOTS: usize = 1024;
 
@@ -29,7 +28,8 @@ pub(super) struct Principal {
 }
 
 struct Slot {
-    header: HeaderValue,
+    /// A copy: a header is a slice of all that was read with it.
+    header: Box<[u8]>,
     principal: Principal,
     until: Instant,
 }
@@ -50,20 +50,20 @@ impl Default for Recent {
 
 impl Recent {
     /// Who sent this very `Authorization` header within the last second.
-    pub(super) fn get(&self, header: &HeaderValue) -> Option<Principal> {
-        let slots = self.slots.borrow();
-        let slot = slots[index(header)].as_ref()?;
-        let known = slot.header == header
-            && Instant::now() < slot.until
-            && slot.principal.verified.is_alive();
+    pub(super) fn get(&self, header: &HeaderValue, now: Instant) -> Option<Principal> {
+        let mut slots = self.slots.borrow_mut();
+        let place = &mut slots[index(header)];
+        drop(place.take_if(|slot| now >= slot.until));
+        let slot = place.as_ref()?;
+        let known = *slot.header == *header.as_bytes() && slot.principal.verified.is_alive();
         known.then(|| slot.principal.clone())
     }
 
     /// Remembers what the shared caches said, no longer than they would.
-    pub(super) fn put(&self, header: &HeaderValue, principal: &Principal) {
-        let until = (Instant::now() + BELIEVED_FOR).min(principal.verified.remembered_until);
+    pub(super) fn put(&self, header: &HeaderValue, principal: &Principal, now: Instant) {
+        let until = (now + BELIEVED_FOR).min(principal.verified.remembered_until);
         self.slots.borrow_mut()[index(header)] = Some(Slot {
-            header: header.clone(),
+            header: header.as_bytes().into(),
             principal: principal.clone(),
             until,
         });
@@ -106,27 +106,47 @@ mod tests {
         found.map(|principal| principal.verified.claims.sub.clone())
     }
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_token_is_known_by_the_whole_of_it_and_another_of_the_same_slot_takes_its_place() {
-        let recent = Recent::default();
+        let (recent, now) = (Recent::default(), Instant::now());
         let ada = HeaderValue::from_static("Bearer ada.0123456789abcdef");
         let eve = HeaderValue::from_static("Bearer eve.0123456789abcdef");
         assert_eq!(index(&ada), index(&eve));
-        recent.put(&ada, &principal("ada", BELIEVED_FOR, u64::MAX));
-        assert_eq!(sub(recent.get(&ada)).as_deref(), Some("ada"));
-        assert_eq!(sub(recent.get(&eve)), None);
-        recent.put(&eve, &principal("eve", BELIEVED_FOR, u64::MAX));
-        assert_eq!(sub(recent.get(&eve)).as_deref(), Some("eve"));
-        assert_eq!(sub(recent.get(&ada)), None);
+        recent.put(&ada, &principal("ada", MINUTE, u64::MAX), now);
+        assert_eq!(sub(recent.get(&ada, now)).as_deref(), Some("ada"));
+        assert_eq!(sub(recent.get(&eve, now)), None);
+        recent.put(&eve, &principal("eve", MINUTE, u64::MAX), now);
+        assert_eq!(sub(recent.get(&eve, now)).as_deref(), Some("eve"));
+        assert_eq!(sub(recent.get(&ada, now)), None);
+    }
+
+    #[test]
+    fn the_shared_caches_are_asked_again_after_a_second() {
+        let (recent, now) = (Recent::default(), Instant::now());
+        let header = HeaderValue::from_static("Bearer x");
+        recent.put(&header, &principal("ada", MINUTE, u64::MAX), now);
+        assert!(
+            recent
+                .get(&header, now + Duration::from_millis(999))
+                .is_some()
+        );
+        assert!(recent.get(&header, now + Duration::from_secs(1)).is_none());
+        assert!(recent.get(&header, now).is_none(), "it is forgotten");
     }
 
     #[test]
     fn nothing_is_known_past_the_end_of_the_token_or_of_the_shared_memory() {
-        let recent = Recent::default();
+        let (recent, now) = (Recent::default(), Instant::now());
         let header = HeaderValue::from_static("Bearer x");
-        recent.put(&header, &principal("ada", Duration::ZERO, u64::MAX));
-        assert_eq!(sub(recent.get(&header)), None, "TOKEN_CACHE_TTL is over");
-        recent.put(&header, &principal("ada", BELIEVED_FOR, 1));
-        assert_eq!(sub(recent.get(&header)), None, "exp is over");
+        recent.put(&header, &principal("ada", Duration::ZERO, u64::MAX), now);
+        let later = now + Duration::from_millis(500);
+        assert!(
+            recent.get(&header, later).is_none(),
+            "TOKEN_CACHE_TTL is over"
+        );
+        recent.put(&header, &principal("ada", MINUTE, 1), now);
+        assert!(recent.get(&header, now).is_none(), "exp is over");
     }
 }

@@ -4,12 +4,13 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use platform::admin::Readiness;
 use platform::auth::{Claims, DevKeys, Role, TokenSigner, Verifier};
 use platform::config::{AuthSettings, Environment, HttpArgs, HttpSettings, Mode, Problems};
 use platform::http::{
-    Api, Fields, HttpStack, Problem, RequestContext, StrictBody, StrictJson, serve, within,
+    Api, Fields, HttpStack, Problem, RequestContext, StrictBody, StrictJson, if_none_match, serve,
+    within,
 };
 use serde_json::{Value, json};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -160,6 +161,7 @@ fn routes(config: &mut ServiceConfig<'_>) {
     config.route("/slow", web::get().to(slow));
     config.route("/large", web::get().to(large));
     config.route("/text", web::get().to(text));
+    config.route("/tagged", web::get().to(tagged));
     config.route("/context", web::get().to(context));
 }
 
@@ -204,6 +206,18 @@ async fn large() -> HttpResponse {
 async fn text() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain")
+        .body("runnel ".repeat(1_000))
+}
+
+async fn tagged(request: HttpRequest) -> HttpResponse {
+    let tag = "\"v7.3\"";
+    if if_none_match(request.headers(), tag) {
+        return HttpResponse::NotModified()
+            .insert_header(("etag", tag))
+            .finish();
+    }
+    HttpResponse::Ok()
+        .insert_header(("etag", tag))
         .body("runnel ".repeat(1_000))
 }
 

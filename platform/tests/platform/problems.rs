@@ -1,5 +1,6 @@
 //! Everything that fails is answered with a problem.
 
+use reqwest::Method;
 use serde_json::Value;
 
 use super::app::{App, problem};
@@ -148,6 +149,33 @@ async fn answers_are_compressed_when_asked_and_problems_stay_readable() {
     let answer = get("/nowhere").await;
     assert!(answer.headers().get("content-encoding").is_none());
     check(&problem(answer).await, 404, "route_unknown");
+}
+
+#[tokio::test]
+async fn the_tag_of_a_compressed_answer_is_of_its_bytes_and_known_again() {
+    let app = App::spawn().await;
+    let ask = async |method: Method, headers: &[(&str, &str)]| {
+        let mut request = app.client.request(method, app.url("/tagged"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.unwrap();
+        let tag = answer.headers()["etag"].to_str().unwrap().to_owned();
+        (answer.status().as_u16(), tag)
+    };
+    let (plain, gzip) = ("\"v7.3\"".to_owned(), "\"v7.3-gzip\"".to_owned());
+    let asked = ("accept-encoding", "gzip");
+    assert_eq!(ask(Method::GET, &[]).await, (200, plain));
+    for method in [Method::GET, Method::HEAD] {
+        let answer = ask(method.clone(), &[asked]).await;
+        assert_eq!(answer, (200, gzip.clone()), "{method}");
+        let again = [asked, ("if-none-match", gzip.as_str())];
+        assert_eq!(
+            ask(method.clone(), &again).await,
+            (304, gzip.clone()),
+            "{method}"
+        );
+    }
 }
 
 #[tokio::test]
