@@ -35,8 +35,9 @@ pub enum Verb {
 pub struct RunArgs {
     /// commands, reads, mixed, session, or the path of a TOML file
     pub scenario: String,
-    /// Files of bearer tokens, one a line, joined by commas; each tenant needs one of role admin
-    /// for every 1,000 requests a second, and those of role user read what users may
+    /// Files of bearer tokens, one a line, joined by commas; each tenant needs one of role admin,
+    /// all of them together one for every 1,000 requests a second; with each of role user somebody
+    /// acts for themselves
     #[arg(long, required = true, value_delimiter = ',')]
     pub tokens: Vec<PathBuf>,
     /// Where commands are accepted

@@ -62,7 +62,8 @@ fn load(args: &RunArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The first Ctrl-C ends the load with a report; the second one ends the program.
+/// The first Ctrl-C ends the load with a report of what was measured; the second one ends the
+/// program.
 async fn until_interrupted(interrupt: CancellationToken) {
     for _ in 0..2 {
         if tokio::signal::ctrl_c().await.is_err() {

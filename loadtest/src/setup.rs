@@ -113,14 +113,6 @@ async fn attempt(
     loop {
         let begun = begin();
         let answer = world.client.send(&begun.request).await.answer;
-        let what = match &answer {
-            Ok(answer) if also.contains(&answer.status) => return Ok(()),
-            Ok(answer) => match (begun.judge)(answer) {
-                Ok(_) => return Ok(()),
-                Err(fault) => words(fault),
-            },
-            Err(no_answer) => no_answer.to_string(),
-        };
         let url = || world.client.base(begun.request.api).to_owned();
         if let Err(source @ NoAnswer::Connect(_)) = answer {
             return Err(SetupError::Unreachable { url: url(), source });
@@ -129,6 +121,14 @@ async fn attempt(
             let url = url();
             return Err(SetupError::Elsewhere { action, url, code });
         }
+        let what = match &answer {
+            Ok(answer) if also.contains(&answer.status) => return Ok(()),
+            Ok(answer) => match (begun.judge)(answer) {
+                Ok(_) => return Ok(()),
+                Err(fault) => words(fault),
+            },
+            Err(no_answer) => no_answer.to_string(),
+        };
         if !passes(&answer) || Instant::now() > deadline {
             let id = user.id.clone();
             return Err(SetupError::Refused { action, id, what });

@@ -1,6 +1,6 @@
 //! What one worker saw of tokens within the last second.
 //!
-//! The shared caches of verified tokens and of rate limits cost a cached read an eighth of its
+//! The shared caches of verified tokens and of rate limits cost a cached read about a tenth of its
 //! processor time: a digest of the token, two look-ups, and the caches' housekeeping. Clients send
 //! the same token again and again, so a worker asks the shared ones once a second and token.
 
@@ -16,7 +16,7 @@ use crate::auth::Verified;
 /// How long a worker believes what the shared caches said: a key that is taken out of the key set
 /// goes on for so much longer.
 const BELIEVED_FOR: Duration = BUCKET_KEPT_FOR;
-/// Tokens remembered by a worker; a power of two.
+/// Tokens remembered by a worker.
 const SLOTS: usize = 1024;
 
 /// Who sent a request, by a token that was verified.
